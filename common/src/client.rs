@@ -56,6 +56,7 @@ pub use self::sse::{
 };
 pub use self::tokens::TokenQuery;
 pub use self::upload::UPLOAD_ANSWER_TIMEOUT;
+pub use self::way::address_of;
 
 /// Longest wait for a connection, the handshake of TLS included.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -219,7 +220,7 @@ pub struct Session {
 /// Which models, in what order (rest-api.md §4). Empty fields are not sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ModelQuery {
-    /// Part of name or description.
+    /// Words that must all be in name or description; several between double quotes are one.
     pub q: String,
     /// Tags that must all be there, as `key:value`.
     pub tags: Vec<String>,
@@ -233,6 +234,8 @@ pub struct ModelQuery {
     pub uploader: String,
     /// What the inspection of the latest version came to.
     pub verdict: String,
+    /// Parameters of the latest version, all of which must hold: `>1e9`, `<=7B`, `1e9..8e9`.
+    pub params: Vec<String>,
     /// Element types that the latest version must all have.
     pub dtypes: Vec<String>,
     /// Changed at or after, RFC 3339.
@@ -259,6 +262,7 @@ impl ModelQuery {
         target
             .param("q", &self.q)
             .each("tag", &self.tags)
+            .each("params", &self.params)
             .each("dtype", &self.dtypes)
             .each("not", &self.not)
             .param("verdict", &self.verdict)
@@ -290,10 +294,12 @@ pub struct Paging {
 /// Which users, in what order. Empty fields are not sent.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UserQuery {
-    /// Part of the name.
+    /// Words that must all be in the name; several between double quotes are one.
     pub q: String,
     /// With this role.
     pub role: Option<Role>,
+    /// What they must not be, as `field:value`.
+    pub not: Vec<String>,
     /// Disabled ones, or the others.
     pub disabled: Option<bool>,
     /// Order: `name`, `role`, `last_login_at`, `created_at`, each also with `-` in front.
@@ -307,7 +313,7 @@ pub struct UserQuery {
 pub struct HeldQuery {
     /// Those that were blocked for good.
     pub blocked: bool,
-    /// Part of the model's name.
+    /// Words that must all be in the model's name; several between double quotes are one.
     pub q: String,
     /// A rule that found something, or a family of rules such as `pickle.*`.
     pub rule: String,
@@ -315,6 +321,8 @@ pub struct HeldQuery {
     pub verdict: String,
     /// Who published it.
     pub sender: String,
+    /// What they must not be, as `field:value`.
+    pub not: Vec<String>,
     /// Which page.
     pub page: Paging,
 }
@@ -371,7 +379,7 @@ impl AuditQuery {
 pub struct IngestQuery {
     /// In one of these states; empty: in any.
     pub states: Vec<IngestState>,
-    /// Part of the path.
+    /// Words that must all be in the path; several between double quotes are one.
     pub q: String,
     /// Where to go on: `next_cursor` of the page before.
     pub cursor: Option<String>,
@@ -696,6 +704,7 @@ impl Client {
             .param("rule", &query.rule)
             .param("verdict", &query.verdict)
             .param("sender", &query.sender)
+            .each("not", &query.not)
             .page(&query.page);
         self.read(target).await
     }
@@ -781,6 +790,7 @@ impl Client {
             .param("q", &query.q)
             .param("role", query.role.map_or("", Role::as_str))
             .param("state", state)
+            .each("not", &query.not)
             .param("sort", &query.sort)
             .page(&query.page);
         self.read(target).await

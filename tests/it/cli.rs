@@ -390,6 +390,13 @@ fn permissions() {
     assert!(shell.fails("do delete team/m --yes team/m", 4).contains("needs model.delete (admin); you are viewer"));
     assert_eq!(size(), before, "nothing was asked of the log");
     shell.fails("get users", 4);
+    let file = shell.home.path().join("model.json");
+    fs::write(&file, "{}").unwrap();
+    let file = file.display();
+    assert!(shell.fails(&format!("do upload {file} team/n"), 4).contains("needs model.write"));
+    shell.fails(&format!("export entries --format jsonl --out {file}.jsonl"), 4);
+    shell.fails("tail --from 0", 4);
+    assert!(Shell::new(&daemon, &admin).out(&format!("do upload {file} team/n")).starts_with("team/n v1: available, "));
     let rows = documents(&shell.out("do --list --json"));
     let row = |word: &str| rows.iter().find(|row| row["command"] == word).unwrap().clone();
     assert_eq!((&row("delete")["allowed"], &row("delete")["tier"]), (&json!(false), &json!(2)));
@@ -453,6 +460,55 @@ fn configuration() {
         let (status, text) = check(&profile(&line));
         assert_eq!(status, Some(2), "{line}: {text}");
         assert!(text.contains(&format!("line {number}: ")) && text.contains("profile bad"), "{line}: {text}");
+    }
+}
+
+/// A profile that can't be used keeps nobody signed in with the others.
+#[test]
+fn logged_out_everywhere() {
+    let config = "[profiles.a]\nurl = \"nonsense://x\"\n\n[profiles.b]\nurl = \"http://127.0.0.1:1\"\n";
+    let output = Setup::new().config(config).output(&["logout", "--all"], "");
+    let (out, told) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(2), "{out}{told}");
+    assert!(out.contains("b: no session was kept") && told.contains("a: "), "{out}{told}");
+}
+
+/// A tail that can't be had ends: nothing is asked for ever that is refused for good. Who can't reach the daemon is told so by
+/// the status, whatever was to be done.
+#[test]
+fn what_cannot_be() {
+    let daemon = Daemon::start();
+    let admin = daemon.admin();
+    let proxy = Proxy::start(daemon.address());
+    let shell = Shell::at(&proxy.url(), &admin);
+    for line in ["tail --from 99999999", "tail --from 99999999 --verify", "tail --from 99999999 --json"] {
+        assert!(shell.fails(line, 2).contains("99999999"), "{line}");
+    }
+    let size: u64 = admin.get("/log/checkpoint").expect(200).text().lines().nth(1).unwrap().parse().unwrap();
+    for (status, code) in [(404, 1), (409, 7), (410, 1)] {
+        proxy.set(Tamper::NoStream(status));
+        let line = format!("tail --from 1 --until {}", size - 1);
+        let output = shell.run(&line);
+        let (out, told) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        if status == 404 {
+            assert_eq!((output.status.code(), out.lines().count()), (Some(code), 0), "{status}: {told}");
+        } else {
+            // Where the stream can't go on from there, pages bring what is missing.
+            assert_eq!((output.status.code(), out.lines().count() as u64), (Some(0), size - 1), "{status}: {told}");
+            shell.fails(&format!("tail --from 1 --until {}", size + 100_000), code);
+        }
+    }
+    proxy.set(Tamper::Cut);
+    let file = shell.home.path().join("model.json");
+    fs::write(&file, "{}").unwrap();
+    let file = file.display();
+    let lines = [
+        format!("do upload {file} team/n"),
+        format!("export entries --format jsonl --out {file}.jsonl"),
+        format!("export entries --format csv --out {file}.csv"),
+    ];
+    for line in lines {
+        shell.fails(&line, 5);
     }
 }
 

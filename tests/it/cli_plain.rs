@@ -58,6 +58,7 @@ fn lists_and_looks() {
         admin.upload(&format!("team/m{number:02}"), "config.json", format!("{{\"n\": {number}}}").as_bytes());
     }
     let setup = Setup::new().size(120, 60).env("TERM", "dumb").env("LANG", "C");
+    let file = setup.home().path().join("out.csv").display().to_string();
     let mut console = signed_in(&url(&daemon), setup);
     console.press("models team<Enter>");
     console.wait_for("20 of 23; more goes on");
@@ -70,8 +71,22 @@ fn lists_and_looks() {
     console.wait_for("     v1  available");
     console.press("models alais:x<Enter>");
     console.wait_for("did you mean alias?");
+    console.press("models m2 \"eam/m\" -state:deleted<Enter>");
+    console.wait_for("3 of 3, that is all");
+    console.press(&format!("export csv {file} --raw<Enter>check<Enter>"));
+    console.wait_for("check of the whole log: begun");
     console.press("nonsense<Enter>");
     console.wait_for("nonsense is no command");
+    console.press("goto today<Enter>");
+    console.wait_for("leaf         ");
+    console.press("goto whenever<Enter>");
+    console.wait_for("an index, or a time: whenever");
+    console.press("set time local<Enter>set nonsense on<Enter>");
+    console.wait_for("nonsense is no setting");
+    console.press("jobs<Enter>");
+    console.wait_for("3 rows in ");
+    console.wait_for("entries of ");
+    console.wait_for("are what was signed");
     console.press("health<Enter>");
     console.wait_for("audit log");
     console.press("do<Enter>");

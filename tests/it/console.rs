@@ -364,9 +364,15 @@ fn a_broken_configuration() {
         "{text}"
     );
     assert_eq!(Setup::at(home.clone()).output(&["get", "models"], "").status.code(), Some(2));
-    let mut console = Setup::at(home).args(&["--profile", "prod"]).start();
+    let mut console = Setup::at(home.clone()).args(&["--profile", "prod"]).start();
     assert_eq!(console.wait_end().0, 2);
     console.assert_given_back();
+    // The mistakes are what is wrong, and not that the profile is not there.
+    for arguments in [&[][..], &["--plain"]] {
+        let mut console = Setup::at(home.clone()).env("MREG_PROFILE", "prod").args(arguments).start();
+        assert_eq!(console.wait_end().0, 2);
+        assert!(console.shows("2 mistakes") && !console.shows("there is no profile"), "{}", console.screen());
+    }
 }
 
 /// Who must change the password can do nothing else first, and everything afterwards.

@@ -326,7 +326,7 @@ fn exported_with_proofs() {
     {
         proxy.set(tamper.clone());
         let output = export(&["--out", "bad.jsonl"]);
-        assert_eq!(output.status.code(), Some(1), "{tamper:?}: {}", told(&output));
+        assert_eq!(output.status.code(), Some(6), "{tamper:?}: {}", told(&output));
         assert!(told(&output).contains(why), "{tamper:?}: {}", told(&output));
         assert!(!file("bad.jsonl").exists() && !file("bad.jsonl.part").exists(), "{tamper:?}");
     }

@@ -199,6 +199,16 @@ fn found() {
     assert_eq!(listed("sender=carl"), ["asr/script"]);
     assert_eq!(listed("verdict=malicious"), ["asr/large"]);
     assert_eq!(listed("q=SCRIPT"), ["asr/script"]);
+    assert_eq!(listed("q=script%20asr"), ["asr/script"], "words, in any order");
+    assert_eq!(listed("q=%22r/s%22%20sc"), ["asr/script"]);
+    assert_eq!(listed("q=%22asr%20script%22"), [""; 0], "a phrase as it stands");
+    assert_eq!(listed("not=sender:carl"), ["asr/large"]);
+    assert_eq!(listed("not=verdict:malicious"), ["asr/script"]);
+    assert_eq!(listed("not=rule:pickle.*&q=asr"), ["asr/script"]);
+    assert_eq!(listed("not=sender:carl&not=verdict:malicious"), [""; 0]);
+    for bad in ["not=sender:", "not=verdict:bad", "not=rule:*", "not=colour:red", "not=x"] {
+        admin.get(&format!("/quarantine?{bad}")).invalid("query.not");
+    }
     assert_eq!(listed("q=asr&verdict=malicious&sender=carl"), [""; 0]);
     for (bad, loc) in [("rule=%20", "query.rule"), ("verdict=bad", "query.verdict"), ("colour=red", "query.colour")] {
         admin.get(&format!("/quarantine?{bad}")).invalid(loc);
@@ -274,6 +284,13 @@ fn users() {
     };
     assert_eq!(listed("role=viewer"), ["vera"]);
     assert_eq!(listed("q=AR"), ["carl"]);
+    assert_eq!(listed("q=rl%20ca"), ["carl"], "words, in any order");
+    assert_eq!(listed("q=%22rl%20ca%22"), [""; 0]);
+    assert_eq!(listed("not=role:viewer"), ["admin", "carl"]);
+    assert_eq!(listed("not=role:viewer&not=role:admin"), ["carl"]);
+    for bad in ["not=role:king", "not=state:active", "not=viewer"] {
+        admin.get(&format!("/users?{bad}")).invalid("query.not");
+    }
     assert_eq!(listed("sort=-role"), ["admin", "carl", "vera"]);
     admin.patch("/users/vera", &json!({"disabled": true})).expect(200);
     assert_eq!(

@@ -3,6 +3,7 @@
 
 use std::fmt::Write as _;
 
+use unicode_normalization::char::is_public_assigned;
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
@@ -12,15 +13,43 @@ const MARKS_MAX: usize = 4;
 const CUT: &str = "~";
 
 /// Invisible or direction-changing characters and such without agreed meaning: format characters (Cf), separators of
-/// lines and paragraphs, fillers, variation selectors, tags, private use, noncharacters.
+/// lines and paragraphs, fillers, variation selectors, tags, private use, noncharacters, and what Unicode has not assigned.
 pub fn is_spelled_out(character: char) -> bool {
-    matches!(character,
+    let is_hidden = matches!(character,
         '\u{80}'..='\u{9f}' | '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}'
         | '\u{890}'..='\u{891}' | '\u{8e2}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}' | '\u{180b}'..='\u{180f}'
         | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
         | '\u{e000}'..='\u{f8ff}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
         | '\u{fffe}'..='\u{ffff}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}'
-        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}' | '\u{f0000}'..='\u{10ffff}')
+        | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}' | '\u{f0000}'..='\u{10ffff}');
+    is_hidden || !(character.is_ascii() || is_public_assigned(character) || matches!(character, '\u{80}'..='\u{9f}'))
+}
+
+/// Octets that should be text: what is not is spelled out as `<FF>`, and the rest is as it stands.
+pub fn octets(octets: &[u8]) -> String {
+    let mut text = String::with_capacity(octets.len());
+    for chunk in octets.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for octet in chunk.invalid() {
+            write!(text, "<{octet:02X}>").expect("writing to a String can't fail");
+        }
+    }
+    text
+}
+
+/// JSON in which characters that disturb a terminal or an eye are escaped; its value is the same.
+pub fn escaped(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for character in json.chars() {
+        if is_spelled_out(character) || character == '\u{7f}' {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                write!(shown, "\\u{unit:04x}").expect("writing to a String can't fail");
+            }
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
 }
 
 /// The text with nothing left in it that is not plainly visible. C0 characters and DEL become their pictures, newline
@@ -198,7 +227,7 @@ mod tests {
 
     use unicode_segmentation::UnicodeSegmentation as _;
 
-    use super::{clean, cut, cut_inside, is_spelled_out, to_ascii, width, wrap};
+    use super::{clean, cut, cut_inside, escaped, is_spelled_out, octets, to_ascii, width, wrap};
 
     #[test]
     fn spelled_out() {
@@ -213,9 +242,25 @@ mod tests {
             ("e\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}x", "e\u{301}\u{301}\u{301}\u{301}<+2>x"),
             ("\u{301}x", "<+1>x"),
             ("日本", "日本"),
+            ("a\u{378}b\u{e001}", "a<U+0378>b<U+E001>"),
         ] {
             assert_eq!(clean(text), shown);
         }
+    }
+
+    /// Octets that are no text are spelled out one by one; those around them are as they stand.
+    #[test]
+    fn no_text() {
+        assert_eq!(octets(b"a\xff\xc3\xa9\xe2\x82b"), "a<FF>é<E2><82>b");
+        assert_eq!(clean(&octets(b"\x1b[\x9b")), "␛[<9B>");
+    }
+
+    #[test]
+    fn json_is_escaped_and_keeps_its_value() {
+        let text = "a\u{202e}b\u{9b}\u{e0001}\u{7f}é";
+        let json = escaped(&serde_json::json!(text).to_string());
+        assert_eq!(json, "\"a\\u202eb\\u009b\\udb40\\udc01\\u007fé\"");
+        assert_eq!(serde_json::from_str::<String>(&json).ok().as_deref(), Some(text));
     }
 
     #[test]

@@ -29,7 +29,7 @@ use common::problem::ProblemType;
 use thiserror::Error;
 
 use crate::acts::Options;
-use crate::clean::{clean, is_spelled_out};
+use crate::clean::{clean, escaped};
 use crate::config::{
     ADDRESS_DEFAULT, Arguments, Command, Configuration, Credential, ExportCommand, Opening, Profiles, state_folder,
 };
@@ -151,7 +151,7 @@ impl CliError {
             Self::NotSignedIn(_) => status::NOT_SIGNED_IN,
             Self::NotAllowed(_) => status::NOT_ALLOWED,
             Self::Ended { status, .. } => *status,
-            Self::Client(error) => match error.status() {
+            Self::Client(error) => match error.answered() {
                 Some(401) => status::NOT_SIGNED_IN,
                 Some(403) => status::NOT_ALLOWED,
                 Some(409 | 412) => status::CONFLICT,
@@ -244,7 +244,7 @@ fn try_run(arguments: Arguments, command: Command) -> Result<(), CliError> {
         _ => {}
     }
     let opening = with_password(opening)?;
-    if let Some(asked) = &asked {
+    if let Some(asked) = asked.as_ref().filter(|asked| !asked.is_upload()) {
         return act::act(opening, asked);
     }
     let Opening { client, settings, credential, cache, log_keys } = opening;
@@ -441,9 +441,13 @@ async fn perform(client: &Client, log: &LogSettings, log_keys: &[Verifier], comm
         Command::Fetch { reference, file, output, json } => {
             fetch::fetch(client, &reference, file.as_deref(), output, json, &mut out).await?;
         }
+        command @ Command::Do { .. } => {
+            if let Some(asked) = asked_change(&command).filter(act::Asked::is_upload) {
+                act::send_file(client, &asked, &mut out).await?;
+            }
+        }
         // They need no daemon, or another way to it.
-        Command::Do { .. }
-        | Command::Login
+        Command::Login
         | Command::Logout { .. }
         | Command::Profiles { .. }
         | Command::Config { .. }
@@ -466,21 +470,6 @@ fn facts(all: &[(&str, String)]) -> String {
 fn document(value: &impl serde::Serialize) -> Result<String, CliError> {
     let json = serde_json::to_string(value).map_err(|cause| CliError::Io(cause.into()))?;
     Ok(escaped(&json))
-}
-
-/// JSON in which characters that disturb a terminal or an eye are escaped; its value is the same.
-fn escaped(json: &str) -> String {
-    let mut shown = String::with_capacity(json.len());
-    for character in json.chars() {
-        if is_spelled_out(character) || character == '\u{7f}' {
-            for unit in character.encode_utf16(&mut [0; 2]) {
-                write!(shown, "\\u{unit:04x}").expect("writing to a String can't fail");
-            }
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
 }
 
 // ---- asking for a password ------------------------------------------------------------------------------------------
@@ -524,7 +513,7 @@ mod tests {
     use common::client::ClientError;
     use common::problem::ProblemType;
 
-    use super::{CliError, escaped, status};
+    use super::{CliError, status};
     use crate::transfer::TransferError;
 
     #[test]
@@ -562,13 +551,5 @@ mod tests {
         };
         assert_eq!(of("sign in first: the token has expired"), "sign in first: the token has expired");
         assert_eq!(of("the token has expired"), "Sign in first: the token has expired");
-    }
-
-    #[test]
-    fn json_is_escaped_and_keeps_its_value() {
-        let text = "a\u{202e}b\u{9b}\u{e0001}\u{7f}é";
-        let json = escaped(&serde_json::json!(text).to_string());
-        assert_eq!(json, "\"a\\u202eb\\u009b\\udb40\\udc01\\u007fé\"");
-        assert_eq!(serde_json::from_str::<String>(&json).ok().as_deref(), Some(text));
     }
 }

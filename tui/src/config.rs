@@ -3,13 +3,14 @@
 
 pub mod file;
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use common::audit::Verifier;
 use common::certificate::KeyPin;
-use common::client::Client;
+use common::client::{Client, address_of};
 use common::manual::Shell;
 use common::tls::Trust;
 use jiff::tz::TimeZone;
@@ -19,11 +20,14 @@ use crate::cli::{UploadOptions, What};
 use crate::config::file::{File, Mistake, Profile};
 use crate::secret::{Secret, check_token, read_token_file};
 use crate::state::log::LogSettings;
-use crate::state::{ProfileRow, Settings};
+use crate::state::{Left, ProfileRow, Settings};
 use crate::time::counted;
 use crate::view::theme::Theme;
 use crate::worker::files::read_kept;
 use crate::worker::session::Cache;
+
+/// What the console calls itself.
+const AGENT: &str = concat!("mreg/", env!("CARGO_PKG_VERSION"));
 
 pub(crate) use self::file::nearest;
 
@@ -119,6 +123,14 @@ pub struct Arguments {
     /// A command without a screen.
     #[command(subcommand)]
     pub command: Option<Command>,
+}
+
+impl Arguments {
+    /// Whether arguments or environment name a profile: it may be in the part of a file that can't be read.
+    pub fn names_profile(&self) -> bool {
+        let from_environment = || self.connection.url.is_none() && variable("MREG_PROFILE").is_some();
+        self.connection.profile.is_some() || from_environment()
+    }
 }
 
 /// Where the daemon is, and who asks.
@@ -489,6 +501,14 @@ impl Profiles {
         }
     }
 
+    /// How the logs of the profiles' daemons were left. What can't be read is told when the daemon is spoken to.
+    fn left(&self) -> BTreeMap<String, Left> {
+        let Some(folder) = state_folder() else { return BTreeMap::new() };
+        let kept_of = |profile: &Profile| read_kept(&folder, &address_of(&profile.url)?).ok().flatten();
+        let profiles = self.file.profiles.iter();
+        profiles.filter_map(|(name, profile)| Some((name.clone(), Left::from(&kept_of(profile)?)))).collect()
+    }
+
     /// Names and addresses of the profiles.
     pub fn rows(&self) -> Vec<ProfileRow> {
         let row = |(name, profile): (&String, &Profile)| {
@@ -579,9 +599,8 @@ impl Profiles {
         let (is_first, is_named) = (given == Given::All, given != Given::Nothing);
         let allow_plain = profile.allow_plain_http || (is_named && self.connection.allow_plain_http);
         let url = self.connection.url.as_deref().filter(|_| is_named).unwrap_or(&profile.url);
-        let agent = concat!("mreg/", env!("CARGO_PKG_VERSION"));
         let trust = self.trust(url, profile, is_named);
-        let client = Client::with_trust(url, agent, allow_plain, &trust).map_err(|error| error.to_string())?;
+        let client = Client::with_trust(url, AGENT, allow_plain, &trust).map_err(|error| error.to_string())?;
         if is_first && self.connection.password_stdin && self.connection.user.is_none() && profile.user.is_none() {
             return Err(
                 "--password-stdin: whose password? --user, MREG_USER or `user` in the profile says so".to_owned()
@@ -641,29 +660,22 @@ impl Profiles {
             can_copy: self.file.ui.clipboard != crate::terminal::clipboard::Way::Off,
             keys: self.file.keys.clone(),
             profiles: self.rows(),
+            left: self.left(),
             version: env!("CARGO_PKG_VERSION"),
             ..Settings::default()
         }
     }
 
-    /// Every place where a session may be kept, with the way to the daemon it belongs to.
-    ///
-    /// # Errors
-    /// A sentence on an address that can't be used.
-    pub fn caches(&self) -> Result<Vec<(Client, Cache)>, String> {
-        let mut all = Vec::new();
-        for (name, profile) in &self.file.profiles {
-            let agent = concat!("mreg/", env!("CARGO_PKG_VERSION"));
-            let client = Client::with_trust(
-                &profile.url,
-                agent,
-                profile.allow_plain_http,
-                &self.trust(&profile.url, profile, false),
-            )
-            .map_err(|error| error.to_string())?;
-            all.extend(self.cache(name, profile, client.address()).map(|cache| (client, cache)));
-        }
-        Ok(all)
+    /// Every place where a session may be kept, with the way to the daemon it belongs to; of a profile that can't be used, a
+    /// sentence.
+    pub fn caches(&self) -> impl Iterator<Item = Result<(Client, Cache), String>> {
+        self.file.profiles.iter().filter_map(|(name, profile)| {
+            let trust = self.trust(&profile.url, profile, false);
+            match Client::with_trust(&profile.url, AGENT, profile.allow_plain_http, &trust) {
+                Ok(client) => self.cache(name, profile, client.address()).map(|cache| Ok((client, cache))),
+                Err(error) => Some(Err(format!("{name}: {error}"))),
+            }
+        })
     }
 
     /// Without a profile the file is called after the address.

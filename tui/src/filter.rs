@@ -1,8 +1,10 @@
-//! What a person types to narrow a list. Models: words, sent as they are, and `field:value` pairs. Audit: pairs only. A pair
-//! with `-` before it leaves out what it fits. They are checked here, so that a misspelt field is refused with the nearest one instead of finding nothing.
+//! What a person types to narrow a list, in one language: words, all of which must be there, `"quoted"` ones with their blanks;
+//! `field:value`, `-field:value` for what it must not be, `field>value` and `field<value`. They are checked here, so that a
+//! misspelt field is refused with the nearest one instead of finding nothing.
 
 use common::api::{IngestState, State};
 use common::client::{AuditQuery, HeldQuery, IngestQuery, ModelQuery, UserQuery};
+use common::role::Role;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
@@ -10,10 +12,10 @@ use crate::state::audit;
 use crate::time::{Edge, TYPED, typed};
 
 /// The fields of an audit filter.
-pub const AUDIT_FIELDS: [&str; 7] = ["actor", "action", "outcome", "target", "ip", "since", "until"];
+pub const AUDIT_FIELDS: [&str; 8] = ["actor", "action", "outcome", "target", "ip", "since", "until", "index"];
 /// The fields of a filter for models.
-pub const MODEL_FIELDS: [&str; 10] =
-    ["alias", "format", "state", "tag", "uploader", "verdict", "rule", "licence", "dtype", "since"];
+pub const MODEL_FIELDS: [&str; 11] =
+    ["alias", "format", "state", "tag", "uploader", "verdict", "rule", "licence", "dtype", "params", "since"];
 /// The fields of entries that can be left out by.
 const AUDIT_NOT_FIELDS: [&str; 5] = ["actor", "action", "outcome", "target", "ip"];
 /// The fields of models that can be left out by.
@@ -27,26 +29,50 @@ const OUTCOMES: [&str; 3] = ["ok", "denied", "error"];
 /// # Errors
 /// A sentence with what a time may be.
 pub fn settled(text: &str, now_seconds: i64, zone: &TimeZone) -> Result<String, String> {
-    let is_time = |word: &str| word.starts_with("since:") || word.starts_with("until:");
     // What can't be read is refused where the filter itself is read, and with its own words.
     let Ok(words) = words(text) else { return Ok(text.to_owned()) };
-    if !words.iter().any(|word| is_time(word)) {
+    if !words.iter().any(|word| time_in(word).is_some()) {
         return Ok(text.to_owned());
     }
     let mut whole = Vec::new();
     for word in words {
-        let time = match word.split_once(':').filter(|(_, value)| is_time(&word) && !value.is_empty()) {
-            Some(("since", value)) => Some(("since", typed(value, now_seconds, zone, Edge::Begin)?)),
-            Some((_, value)) => Some(("until", typed(value, now_seconds, zone, Edge::End)?)),
-            None => None,
-        };
-        whole.push(match time {
-            Some((field, at)) => format!("{field}:{at}"),
-            None if word.contains(char::is_whitespace) || word.is_empty() => format!("\"{word}\""),
-            None => word,
+        whole.push(match time_in(&word).filter(|(_, _, value)| !value.is_empty()) {
+            Some((field, edge, value)) => format!("{field}:{}", typed(value, now_seconds, zone, edge)?),
+            None => quoted(&word),
         });
     }
     Ok(whole.join(" "))
+}
+
+/// The field, the edge and the value of a word that says a time: `since:7d`, `updated>7d`, `time<=2026-11-23`. A day is meant
+/// from its beginning on, or up to its end; what is before a day is before its beginning.
+fn time_in(word: &str) -> Option<(&'static str, Edge, &str)> {
+    if let Some((_field, sign, value)) = compared(word).filter(|(field, ..)| matches!(*field, "updated" | "time")) {
+        let until = if sign == "<" { Edge::Begin } else { Edge::End };
+        return Some(if sign.starts_with('>') { ("since", Edge::Begin, value) } else { ("until", until, value) });
+    }
+    match word.split_once(':')? {
+        ("since", value) => Some(("since", Edge::Begin, value)),
+        ("until", value) => Some(("until", Edge::End, value)),
+        _ => None,
+    }
+}
+
+/// Field, sign and value of a word such as `params>=7B`; none for others.
+fn compared(word: &str) -> Option<(&str, &str, &str)> {
+    let (field, rest) = word.split_at(word.find(|letter: char| !letter.is_ascii_alphabetic())?);
+    let sign = [">=", "<=", ">", "<"].into_iter().find(|sign| rest.starts_with(sign))?;
+    (!field.is_empty()).then(|| (field, sign, &rest[sign.len()..]))
+}
+
+/// A word as it is typed: with quotes where it has blanks.
+fn quoted(word: &str) -> String {
+    if word.contains(char::is_whitespace) || word.is_empty() { format!("\"{word}\"") } else { word.to_owned() }
+}
+
+/// Words as the daemon takes them: all must be there, those with blanks as they stand.
+fn all_of(words: &[&str]) -> String {
+    words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(" ")
 }
 
 /// A filter as people read it: times without the seconds and fractions that say nothing.
@@ -78,6 +104,10 @@ pub fn audit_query(text: &str) -> Result<AuditQuery, String> {
             query.not.push(format!("{field}:{value}"));
             continue;
         }
+        if let Some((field, sign, value)) = compared(word) {
+            compare_entries(&mut query, field, sign, value)?;
+            continue;
+        }
         let (field, value) = word.split_once(':').unwrap_or(("actor", word));
         // So the column is called.
         let field = if field == "result" { "outcome" } else { field };
@@ -93,6 +123,11 @@ pub fn audit_query(text: &str) -> Result<AuditQuery, String> {
             "until" => &mut query.until,
             "outcome" if OUTCOMES.contains(&value) => &mut query.outcome,
             "outcome" => return Err(format!("outcome:{value}: an outcome is one of ok, denied, error")),
+            "index" => {
+                compare_entries(&mut query, "index", ">=", value)?;
+                compare_entries(&mut query, "index", "<=", value)?;
+                continue;
+            }
             unknown => return Err(format!("no field {unknown}: did you mean {}?", nearest(unknown))),
         };
         if !place.is_empty() {
@@ -104,6 +139,42 @@ pub fn audit_query(text: &str) -> Result<AuditQuery, String> {
         value.clone_into(place);
     }
     Ok(query)
+}
+
+/// Takes a comparison of entries: by their index, or by their time in full.
+fn compare_entries(query: &mut AuditQuery, field: &str, sign: &str, value: &str) -> Result<(), String> {
+    if value.is_empty() {
+        return Err(format!("{field}{sign}: needs a value"));
+    }
+    match (field, sign) {
+        ("index", sign) => {
+            let index: u64 =
+                value.parse().map_err(|_no_number| format!("{field}{sign}{value}: an index is a number"))?;
+            // Above the one before; of the first that is all.
+            let above = if sign == ">" { Some(index) } else { index.checked_sub(1) };
+            let below = if sign == "<" { index } else { index.saturating_add(1) };
+            if sign.starts_with('>') {
+                query.after = query.after.max(above);
+            } else {
+                query.before = Some(query.before.map_or(below, |before| before.min(below)));
+            }
+        }
+        ("time", sign) => {
+            full_time(field, value)?;
+            let place = if sign.starts_with('>') { &mut query.since } else { &mut query.until };
+            if !place.is_empty() {
+                return Err(format!("{field}{sign}: is there twice"));
+            }
+            value.clone_into(place);
+        }
+        _ => {
+            return Err(format!(
+                "nothing is compared by {field}: did you mean {}?",
+                nearest_of(field, &["time", "index"])
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Field and value of a word such as `-actor:eve`; none for a word that leaves nothing out.
@@ -143,7 +214,10 @@ pub fn matches(query: &AuditQuery, entry: &Value) -> bool {
     let ts = text(&["ts"]);
     let ms = |time: &str| time.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond);
     let at = ms(&ts);
+    let index = entry.get("seq").and_then(Value::as_u64);
     action_fits
+        && query.after.is_none_or(|after| index.is_none_or(|index| index > after))
+        && query.before.is_none_or(|before| index.is_none_or(|index| index < before))
         && !query.not.iter().any(is_left_out)
         && is(&query.actor, &[text(&["actor", "id"]), text(&["actor", "name"])])
         && (query.target.is_empty() || is_target(&query.target, entry))
@@ -165,8 +239,8 @@ fn tag(text: &str) -> String {
     if text.contains(':') { text.to_owned() } else { text.replacen('=', ":", 1) }
 }
 
-/// A query for models from text such as `router alias:prod tag:lang:de state:deleted`; words without a field are looked for
-/// in name and description, one after the other as they stand.
+/// A query for models from text such as `router alias:prod params>7B state:deleted`; words without a field must all be in the
+/// name or the description.
 ///
 /// # Errors
 /// A sentence that names the nearest field, or the states there are.
@@ -189,6 +263,21 @@ pub fn model_query(text: &str) -> Result<ModelQuery, String> {
             query.not.push(format!("{field}:{value}"));
             continue;
         }
+        if let Some((field, sign, value)) = compared(word) {
+            match (field, sign) {
+                ("params", _) => query.params.push(parameters(&format!("{sign}{value}"))?),
+                ("updated", ">" | ">=") => {
+                    full_time("since", value)?;
+                    value.clone_into(&mut query.since);
+                }
+                ("updated", _) => return Err(UNTIL_OF_MODELS.to_owned()),
+                _ => {
+                    let near = nearest_of(field, &["params", "updated"]);
+                    return Err(format!("nothing is compared by {field}: did you mean {near}?"));
+                }
+            }
+            continue;
+        }
         let Some((field, value)) = word.split_once(':') else {
             words.push(word);
             continue;
@@ -197,6 +286,11 @@ pub fn model_query(text: &str) -> Result<ModelQuery, String> {
             return Err(format!("{field}: needs a value"));
         }
         let place = match field {
+            "params" => {
+                query.params.push(parameters(value)?);
+                continue;
+            }
+            "until" => return Err(UNTIL_OF_MODELS.to_owned()),
             "alias" => &mut query.alias,
             "format" => &mut query.format,
             "uploader" => &mut query.uploader,
@@ -231,12 +325,19 @@ pub fn model_query(text: &str) -> Result<ModelQuery, String> {
         }
         value.clone_into(place);
     }
-    // What was quoted here is to be found as it stands there, too.
-    let quoted = |word: &str| {
-        if word.contains(char::is_whitespace) { format!("\"{word}\"") } else { word.to_owned() }
-    };
-    query.q = words.into_iter().map(quoted).collect::<Vec<_>>().join(" ");
+    query.q = all_of(&words);
     Ok(query)
+}
+
+/// How many parameters, as the daemon takes it: `>7B`, `<=1.3e9`, `1e9..8e9`.
+fn parameters(text: &str) -> Result<String, String> {
+    let number = text.trim_start_matches(['<', '>']).trim_start_matches('=');
+    let fits = |letter: char| letter.is_ascii_digit() || ".eE+kKmMbBtT".contains(letter);
+    if number.contains(|letter: char| letter.is_ascii_digit()) && number.chars().all(fits) {
+        return Ok(text.to_owned());
+    }
+    let sign = if text.starts_with(['<', '>']) { "" } else { ":" };
+    Err(format!("params{sign}{text}: is written params>7B, params<=1.3e9 or params:1e9..8e9"))
 }
 
 /// The words of a filter. What stands in quotes is one, with its blanks.
@@ -275,7 +376,7 @@ fn nearest_of(field: &str, known: &[&'static str]) -> &'static str {
 }
 
 /// The fields of a filter for the quarantine.
-pub const HELD_FIELDS: [&str; 3] = ["rule", "sender", "verdict"];
+pub const HELD_FIELDS: [&str; 4] = ["rule", "sender", "verdict", "state"];
 /// The fields of a filter for users.
 pub const USER_FIELDS: [&str; 2] = ["role", "state"];
 /// The states of models.
@@ -284,16 +385,55 @@ const STATES: [State; 4] = [State::Available, State::Quarantined, State::Depreca
 const VERDICTS: [&str; 4] = ["clean", "suspicious", "unscannable", "malicious"];
 /// Longest part of a user's name, characters.
 const USER_CHARS_MAX: usize = 64;
+/// The fields of what is held that can be left out by.
+const HELD_NOT_FIELDS: [&str; 4] = ["rule", "sender", "verdict", "state"];
+/// The fields of users that can be left out by.
+const USER_NOT_FIELDS: [&str; 2] = ["role", "state"];
+/// Models are found by a time on one side only.
+const UNTIL_OF_MODELS: &str = "models are found by what changed since then: updated>7d or since:7d";
 
-/// A query for the quarantine from text such as `asr rule:pickle.* verdict:malicious sender:dave state:blocked`; words are part of the
-/// model's name, as they stand.
+/// Refuses what would be a comparison: nothing of these lists is compared.
+fn not_compared(word: &str, known: &[&'static str]) -> Result<(), String> {
+    match compared(word) {
+        Some((field, ..)) => {
+            Err(format!("nothing is compared by {field} here: did you mean {}:?", nearest_of(field, known)))
+        }
+        None => Ok(()),
+    }
+}
+
+/// A query for the quarantine from text such as `asr -rule:pickle.* verdict:malicious sender:dave state:blocked`; words must all
+/// be in the model's name.
 ///
 /// # Errors
 /// A sentence that names the nearest field, or the verdicts there are.
 pub fn held_query(text: &str) -> Result<HeldQuery, String> {
     let mut query = HeldQuery::default();
+    let all = self::words(text)?;
     let mut words: Vec<&str> = Vec::new();
-    for word in text.split_whitespace() {
+    let is_blocked = |sign: &str, value: &str| match value {
+        "waiting" => Ok(false),
+        "blocked" => Ok(true),
+        _ => Err(format!("{sign}state:{value}: a state is one of waiting, blocked")),
+    };
+    let verdict_of = |sign: &str, value: &str| match VERDICTS.contains(&value) {
+        true => Ok(()),
+        false => Err(format!("{sign}verdict:{value}: a verdict is one of {}", VERDICTS.join(", "))),
+    };
+    for word in all.iter().map(String::as_str) {
+        if let Some((field, value)) = left_out(word, &HELD_NOT_FIELDS, query.not.len())? {
+            match field {
+                "state" => {
+                    query.blocked = !is_blocked("-", value)?;
+                    continue;
+                }
+                "verdict" => verdict_of("-", value)?,
+                _ => {}
+            }
+            query.not.push(format!("{field}:{value}"));
+            continue;
+        }
+        not_compared(word, &HELD_FIELDS)?;
         let Some((field, value)) = word.split_once(':') else {
             words.push(word);
             continue;
@@ -303,17 +443,15 @@ pub fn held_query(text: &str) -> Result<HeldQuery, String> {
         }
         let place = match field {
             "state" => {
-                query.blocked = match value {
-                    "waiting" => false,
-                    "blocked" => true,
-                    _ => return Err(format!("state:{value}: a state is one of waiting, blocked")),
-                };
+                query.blocked = is_blocked("", value)?;
                 continue;
             }
             "rule" => &mut query.rule,
             "sender" => &mut query.sender,
-            "verdict" if VERDICTS.contains(&value) => &mut query.verdict,
-            "verdict" => return Err(format!("verdict:{value}: a verdict is one of {}", VERDICTS.join(", "))),
+            "verdict" => {
+                verdict_of("", value)?;
+                &mut query.verdict
+            }
             unknown => return Err(format!("no field {unknown}: did you mean {}?", nearest_of(unknown, &HELD_FIELDS))),
         };
         if !place.is_empty() {
@@ -321,61 +459,84 @@ pub fn held_query(text: &str) -> Result<HeldQuery, String> {
         }
         value.clone_into(place);
     }
-    query.q = words.join(" ");
-    if query.q.chars().count() > INGEST_CHARS_MAX {
-        return Err(format!("at most {INGEST_CHARS_MAX} characters"));
-    }
+    query.q = all_of(&words);
+    at_most(&query.q, INGEST_CHARS_MAX)?;
     Ok(query)
 }
 
-/// A query for users from text such as `al role:admin state:disabled`; a word is part of the name.
+fn at_most(text: &str, most: usize) -> Result<(), String> {
+    if text.chars().count() > most { Err(format!("at most {most} characters")) } else { Ok(()) }
+}
+
+/// A query for users from text such as `al -role:admin state:disabled`; words must all be in the name.
 ///
 /// # Errors
 /// A sentence that names the nearest field, or what it may be.
 pub fn user_query(text: &str) -> Result<UserQuery, String> {
     let mut query = UserQuery::default();
-    for word in text.split_whitespace() {
+    let all = self::words(text)?;
+    let mut words: Vec<&str> = Vec::new();
+    let is_disabled = |sign: &str, value: &str| match value {
+        "active" => Ok(false),
+        "disabled" | "locked" => Ok(true),
+        _ => Err(format!("{sign}state:{value}: a state is one of active, disabled")),
+    };
+    for word in all.iter().map(String::as_str) {
+        if let Some((field, value)) = left_out(word, &USER_NOT_FIELDS, query.not.len())? {
+            if field == "state" {
+                query.disabled = Some(!is_disabled("-", value)?);
+            } else {
+                let role: Role = value.parse()?;
+                query.not.push(format!("role:{role}"));
+            }
+            continue;
+        }
+        not_compared(word, &USER_FIELDS)?;
         match word.split_once(':') {
-            None if query.q.is_empty() => word.clone_into(&mut query.q),
-            None => return Err("one word: names have no blanks".to_owned()),
+            None => words.push(word),
+            Some(("role", _)) if query.role.is_some() => return Err("role: is there twice".to_owned()),
             Some(("role", value)) => query.role = Some(value.parse()?),
-            Some(("state", "active")) => query.disabled = Some(false),
-            Some(("state", "disabled" | "locked") | ("-state", "active")) => query.disabled = Some(true),
-            Some(("-state", "disabled" | "locked")) => query.disabled = Some(false),
-            Some(("state", value)) => return Err(format!("state:{value}: a state is one of active, disabled")),
+            Some(("state", value)) => query.disabled = Some(is_disabled("", value)?),
             Some((field, _)) => {
                 return Err(format!("no field {field}: did you mean {}?", nearest_of(field, &USER_FIELDS)));
             }
         }
     }
-    if query.q.chars().count() > USER_CHARS_MAX {
-        return Err(format!("at most {USER_CHARS_MAX} characters"));
-    }
+    query.q = all_of(&words);
+    at_most(&query.q, USER_CHARS_MAX)?;
     Ok(query)
 }
 
 /// Longest search text for the drop folder, characters.
 const INGEST_CHARS_MAX: usize = 200;
 
-/// A query for the drop folder from text such as `nlp/ state:failed`: words are part of the path, as they stand.
+/// A query for the drop folder from text such as `nlp/ -state:failed`: words must all be in the path.
 ///
 /// # Errors
 /// A sentence that names the field or the states there are.
 pub fn ingest_query(text: &str) -> Result<IngestQuery, String> {
     let mut query = IngestQuery::default();
+    let all = self::words(text)?;
     let mut words: Vec<&str> = Vec::new();
     let mut left = Vec::new();
-    for word in text.split_whitespace() {
+    let state_of = |sign: &str, value: &str| {
+        IngestState::ALL.into_iter().find(|state| state.as_str() == value).ok_or_else(|| {
+            let known: Vec<&str> = IngestState::ALL.iter().map(|state| state.as_str()).collect();
+            format!("{sign}state:{value}: a state is one of {}", known.join(", "))
+        })
+    };
+    for word in all.iter().map(String::as_str) {
+        // What is left out here is the daemon's other states.
+        if let Some((_state, value)) = left_out(word, &["state"], 0)? {
+            left.push(state_of("-", value)?);
+            continue;
+        }
+        not_compared(word, &["state"])?;
         match word.split_once(':') {
             None => words.push(word),
-            Some((field @ ("state" | "-state"), value)) => {
-                let Some(state) = IngestState::ALL.into_iter().find(|state| state.as_str() == value) else {
-                    let known: Vec<&str> = IngestState::ALL.iter().map(|state| state.as_str()).collect();
-                    return Err(format!("state:{value}: a state is one of {}", known.join(", ")));
-                };
-                if field == "-state" {
-                    left.push(state);
-                } else if !query.states.contains(&state) {
+            Some(("state", value)) => {
+                let state = state_of("", value)?;
+                if !query.states.contains(&state) {
                     query.states.push(state);
                 }
             }
@@ -392,10 +553,8 @@ pub fn ingest_query(text: &str) -> Result<IngestQuery, String> {
             return Err("no state is left".to_owned());
         }
     }
-    query.q = words.join(" ");
-    if query.q.chars().count() > INGEST_CHARS_MAX {
-        return Err(format!("at most {INGEST_CHARS_MAX} characters"));
-    }
+    query.q = all_of(&words);
+    at_most(&query.q, INGEST_CHARS_MAX)?;
     Ok(query)
 }
 
@@ -449,9 +608,52 @@ mod tests {
         for (text, why) in [("verdict:bad", "malicious"), ("rul:x", "did you mean rule?"), ("rule:a rule:b", "twice")] {
             assert!(held_query(text).unwrap_err().contains(why), "{text}");
         }
-        for (text, why) in [("a b", "one word"), ("role:king", "not a role"), ("state:x", "active"), ("rol:x", "role?")]
+        for (text, why) in
+            [("-rol:x", "did you mean -role?"), ("role:king", "not a role"), ("state:x", "active"), ("rol:x", "role?")]
         {
             assert!(user_query(text).unwrap_err().contains(why), "{text}");
+        }
+    }
+
+    /// One language for all lists: quotes hold blanks together, a minus leaves out, comparisons where there are any.
+    #[test]
+    fn one_language() {
+        assert_eq!(ingest_query("nlp/ \"a b\" -state:done").unwrap().q, "nlp/ \"a b\"");
+        assert!(!ingest_query("-state:done").unwrap().states.contains(&IngestState::Done));
+        let query = held_query("asr \"of x\" -verdict:suspicious -rule:pickle.* -sender:dave -state:waiting").unwrap();
+        assert_eq!((query.q.as_str(), query.blocked), ("asr \"of x\"", true));
+        assert_eq!(query.not, ["verdict:suspicious", "rule:pickle.*", "sender:dave"]);
+        let query = user_query("al ice -role:admin -state:locked").unwrap();
+        assert_eq!(
+            (query.q.as_str(), query.disabled, query.not),
+            ("al ice", Some(false), vec!["role:admin".to_owned()])
+        );
+        let query = model_query("router params>7B params<=13b params:1e9..8e9").unwrap();
+        assert_eq!((query.q.as_str(), query.params), ("router", vec![">7B".into(), "<=13b".into(), "1e9..8e9".into()]));
+        let query = audit_query("index>=10 index<20 index>3 time>2026-01-01T00:00:00Z").unwrap();
+        assert_eq!((query.after, query.before, query.since.as_str()), (Some(9), Some(20), "2026-01-01T00:00:00Z"));
+        let query = audit_query("index:7").unwrap();
+        assert_eq!((query.after, query.before), (Some(6), Some(8)));
+        assert_eq!(audit_query("index>=0").unwrap().after, None);
+        for (index, fits) in [(9, false), (10, true), (19, true), (20, false)] {
+            let entry = serde_json::json!({"seq": index, "ts": "2026-02-01T00:00:00.000Z"});
+            assert_eq!(matches(&audit_query("index>=10 index<20").unwrap(), &entry), fits, "{index}");
+        }
+        for (result, why) in [
+            (ingest_query("size>7").err(), "nothing is compared by size here"),
+            (ingest_query("\"a b").err(), "a quote is not closed"),
+            (held_query("-verdict:bad").err(), "-verdict:bad: a verdict is one of clean"),
+            (held_query("-verdit:clean").err(), "did you mean -verdict?"),
+            (user_query("-role:king").err(), "not a role"),
+            (model_query("param>7B").err(), "did you mean params?"),
+            (model_query("params>many").err(), "params>many: is written params>7B"),
+            (model_query("params:x").err(), "params:x: is written"),
+            (model_query("updated<2026-01-01T00:00:00Z").err(), "updated>7d or since:7d"),
+            (audit_query("index>x").err(), "an index is a number"),
+            (audit_query("tme>x").err(), "did you mean time?"),
+            (audit_query("time>2026-01-01T00:00:00Z since:2026-01-01T00:00:00Z").err(), "twice"),
+        ] {
+            assert!(result.as_ref().is_some_and(|told| told.contains(why)), "{why}: {result:?}");
         }
     }
 
@@ -465,6 +667,12 @@ mod tests {
             settled("\"two words\" since:7d until:yesterday").unwrap(),
             "\"two words\" since:2026-07-15T12:03:00.000Z until:2026-07-21T23:59:59.999Z"
         );
+        assert_eq!(settled("updated>7d x").unwrap(), "since:2026-07-15T12:03:00.000Z x");
+        assert_eq!(
+            settled("time>=yesterday time<2026-07-22").unwrap(),
+            "since:2026-07-21T00:00:00.000Z until:2026-07-22T00:00:00.000Z"
+        );
+        assert_eq!(settled("time<=2026-07-22").unwrap(), "until:2026-07-22T23:59:59.999Z");
         let again = settled(&settled("since:12h router").unwrap()).unwrap();
         assert_eq!(again, "since:2026-07-22T00:03:00.000Z router");
         let why = settled("since:lastweek").unwrap_err();

@@ -60,7 +60,7 @@ fn console(arguments: Arguments) -> ExitCode {
     let configuration = Configuration::read();
     let complaint = configuration.complaint();
     // A profile that was asked for by name may be in the part that can't be read.
-    if let (Some(why), Some(_)) = (&complaint, &arguments.connection.profile) {
+    if let (Some(why), true) = (&complaint, arguments.names_profile()) {
         return usage(why);
     }
     let file = configuration.file.unwrap_or_default();

@@ -18,6 +18,7 @@ pub mod users;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use common::api::Me;
 use common::certificate::Certificate;
 use common::grant::GrantTold;
 use common::known::Known;
@@ -41,6 +42,7 @@ use crate::state::quarantine::QuarantineScreen;
 use crate::state::queue::QueueScreen;
 use crate::state::users::UsersScreen;
 use crate::time::{Now, Way};
+use crate::trust::Kept;
 use crate::view::theme::{Accent, Theme};
 
 /// A selection that is not moved for so many milliseconds rests: what belongs to it may be read.
@@ -85,6 +87,18 @@ impl Screen {
             Self::Quarantine => ("Quar", "Qua"),
             Self::Users => ("Users", "Usr"),
             Self::Health => ("Health", "Hea"),
+        }
+    }
+
+    /// What it is, for those who may not see more of it: a sentence.
+    pub fn purpose(self) -> &'static str {
+        match self {
+            Self::Models => "Models lists what the registry has, its versions and their files",
+            Self::Audit => "Audit is the log of all that was done and read, as it grows and with proofs",
+            Self::Queue => "Queue lists what lies in the drop folder and how it fares",
+            Self::Quarantine => "Quarantine lists versions that inspection distrusts, for those who decide",
+            Self::Users => "Users lists who may sign in, with which role, and their sessions",
+            Self::Health => "Health says how the daemon fares",
         }
     }
 
@@ -150,6 +164,8 @@ pub struct Settings {
     pub lock_after_ms: Option<u64>,
     /// The profiles there are.
     pub profiles: Vec<ProfileRow>,
+    /// How the logs of their daemons were left, by the name of the profile.
+    pub left: BTreeMap<String, Left>,
     /// The name the login dialog begins with.
     pub user: String,
     /// Version of the console.
@@ -186,6 +202,7 @@ impl Default for Settings {
             kept_of: None,
             lock_after_ms: None,
             profiles: Vec::new(),
+            left: BTreeMap::new(),
             user: String::new(),
             version: "",
             log: LogSettings::default(),
@@ -212,7 +229,7 @@ impl Highlight {
 }
 
 /// A profile, as the list of daemons shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ProfileRow {
     /// Its name.
     pub name: String,
@@ -224,6 +241,21 @@ pub struct ProfileRow {
     pub accent: Option<Accent>,
     /// What is particular about it: `strict`, `read-only`.
     pub notes: String,
+}
+
+/// How the log of a daemon was left.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Left {
+    /// Its badge; empty where nothing was verified.
+    pub badge: String,
+    /// When its newest checkpoint was seen, in seconds since the epoch.
+    pub seen_at: Option<i64>,
+}
+
+impl From<&Kept> for Left {
+    fn from(kept: &Kept) -> Self {
+        Self { badge: kept.badge(), seen_at: Some(kept.seen_at).filter(|at| *at > 0) }
+    }
 }
 
 /// The signed-in user.
@@ -249,6 +281,20 @@ impl Who {
     /// Whether they may do it, as far as grants don't say otherwise.
     pub fn has(&self, permission: Permission) -> bool {
         self.permissions.iter().any(|one| *one == permission)
+    }
+}
+
+impl From<&Me> for Who {
+    fn from(me: &Me) -> Self {
+        Self {
+            id: me.id.clone(),
+            username: me.username.to_string(),
+            role: me.role.clone(),
+            permissions: me.permissions.clone(),
+            api_token: me.api_token.as_ref().map(|token| token.label.clone()),
+            grants: me.grants.clone(),
+            protected_aliases: me.protected_aliases.clone(),
+        }
     }
 }
 
@@ -433,6 +479,12 @@ pub struct State {
     pub said: u64,
     /// The message list, oldest first.
     pub notes: VecDeque<Note>,
+    /// How many there ever were.
+    pub noted: u64,
+    /// Only those are listed that there were then: the list is held still.
+    pub notes_held: Option<u64>,
+    /// The text with hidden characters that `y` asked about, and the last frame before that was asked.
+    pub copy_asked: Option<(u64, String)>,
     /// Errors not looked at.
     pub unread: u32,
 
@@ -536,6 +588,9 @@ impl State {
             tells_result: false,
             said: 0,
             notes: VecDeque::new(),
+            noted: 0,
+            notes_held: None,
+            copy_asked: None,
             unread: 0,
             asked: BTreeMap::new(),
             parked: BTreeMap::new(),

@@ -72,6 +72,19 @@ pub struct Kept {
     pub full_check: Option<Checked>,
 }
 
+impl Kept {
+    /// The badge that this was left with: what was found wrong, or how far the log was verified and by whose key.
+    pub fn badge(&self) -> String {
+        let size: u64 = self.note.lines().nth(1).and_then(|size| size.parse().ok()).unwrap_or(0);
+        match (&self.alarm, size.checked_sub(1)) {
+            (Some(_), _) => "X BROKEN".to_owned(),
+            (None, None) => String::new(),
+            (None, Some(_)) if !self.confirmed => "? key".to_owned(),
+            (None, Some(newest)) => format!("v {newest}"),
+        }
+    }
+}
+
 /// The form of [`Kept`] that is written.
 pub const KEPT_VERSION: u32 = 1;
 

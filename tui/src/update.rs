@@ -46,8 +46,8 @@ use crate::time::Way;
 use crate::window::{Fetch, Row, Window};
 
 pub use bare::{
-    acknowledge, ask_before, begin_sweep, change_password, download, export, log_out, set_up_factor, sign_in_again,
-    tags_of, trust_key, undo, upload,
+    acknowledge, ask_before, begin_sweep, change_password, check, download, export, full_time, log_out, set,
+    set_up_factor, sign_in_again, tags_of, trust_key, undo, upload,
 };
 pub use confirm::can_be_typed;
 pub use daemons::choose;
@@ -194,6 +194,14 @@ fn rows_height(state: &State) -> usize {
 
 /// Asks the daemon, or keeps the question until the token is fresh.
 fn ask(state: &mut State, call: Call, out: &mut Vec<Action>) -> RequestId {
+    // Several may want to know at once who this is: they are answered together.
+    let asked = out.iter().find_map(|action| match action {
+        Action::Request { id, call: Call::Me } if call == Call::Me => Some(*id),
+        _ => None,
+    });
+    if let Some(id) = asked {
+        return id;
+    }
     let id = RequestId(state.next_id);
     state.next_id += 1;
     let asked = Asked { call, at: state.now, again: false, token: state.tokens };
@@ -291,6 +299,7 @@ fn keep(state: &mut State, note: Note) {
         state.notes.pop_front();
     }
     state.notes.push_back(note);
+    state.noted += 1;
 }
 
 /// Whether nobody who can be trusted answers.
@@ -350,17 +359,32 @@ fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
     }
     // What was wrong is gone with the next key, and so is a remark on a key before that was there to be read; what was done stays.
     let is_result = state.tells_result;
-    let is_read = |message: &Note| !is_result && state.now.ms.saturating_sub(message.at.ms) >= READ_MS;
+    let is_read = |message: &Note| {
+        !is_result && message.level == Level::Info && state.now.ms.saturating_sub(message.at.ms) >= READ_MS
+    };
     if state.message.as_ref().is_some_and(|message| message.level == Level::Error || is_read(message)) {
         state.message = None;
     }
-    match (key.code, key.ctrl) {
-        (Code::Char('z'), true) => return out.push(Action::Suspend),
-        (Code::Char('l'), true) => return out.push(Action::Repaint),
-        _ => {}
+    // These go whatever is on show, unless they are set to keys that a text may have.
+    if (key.ctrl || !matches!(key.code, Code::Char(_)))
+        && let Meaning::Command(binding) = state.settings.keys.lookup(Context::Everywhere, &key.to_string())
+    {
+        match binding.command {
+            Command::Suspend => return out.push(Action::Suspend),
+            Command::Repaint => return out.push(Action::Repaint),
+            _ => {}
+        }
     }
     if let Some(Overlay::Daemons(selected)) = state.overlay {
         daemons::key(state, selected, key, out);
+    } else if state.login.as_ref().is_some_and(|form| form.reads_messages) {
+        match state.filter {
+            Some(_) => filter_key(state, key, out),
+            None => overlay_key(state, key, out),
+        }
+        if let (Some(form), None) = (&mut state.login, state.overlay) {
+            form.reads_messages = false;
+        }
     } else if state.login.is_some() {
         login::key(state, key, out);
     } else if state.new_password.is_some() {
@@ -381,8 +405,11 @@ fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
 }
 
 fn paste(state: &mut State, text: &str, out: &mut Vec<Action>) {
-    if let Some(form) = &mut state.login {
-        if !form.busy && !form.at_box {
+    if let (Some(filter), true) = (&mut state.filter, state.login.as_ref().is_some_and(|form| form.reads_messages)) {
+        filter.line.insert(text);
+        out.push(Action::TimerSet { id: TimerId::Typing, after_ms: TYPING_MS });
+    } else if let Some(form) = &mut state.login {
+        if !form.busy && !form.at_box && !form.reads_messages {
             match &mut form.code {
                 Some(code) if form.at_code => code.insert(text),
                 _ if form.at_password => form.password.insert(text),
@@ -444,6 +471,10 @@ fn screen_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
     }
     match state.settings.keys.lookup(state.context(), &format!("{prefix}{key}")) {
         Meaning::Prefix => state.typed = format!("{count}{key}"),
+        // A screen says by itself who may see it.
+        Meaning::Command(binding) if matches!(binding.command, Command::Go(_)) => {
+            command(state, binding.command, None, out);
+        }
         Meaning::Command(binding) => match asked_anew(state, binding, out) {
             Some(why) => say(state, Level::Warning, format!("{key}: {why}"), out),
             None => command(state, binding.command, count.parse().ok(), out),
@@ -454,22 +485,18 @@ fn screen_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
     }
 }
 
-/// What a digit means that is no count. Says whether it was the number of a screen that this user may see.
+/// What a digit means that is no count: the number of a screen, which says what it is to those who may not see more. Says
+/// whether it was one.
 fn digit_alone(state: &mut State, typed: &str, out: &mut Vec<Action>) -> bool {
     let Meaning::Command(binding) = state.settings.keys.lookup(Context::Everywhere, typed) else { return false };
-    match refusal(state.who.as_ref(), binding.permission) {
-        Some(why) => {
-            say(state, Level::Warning, format!("{typed}: {why}"), out);
-            false
-        }
-        None => {
-            command(state, binding.command, None, out);
-            true
-        }
-    }
+    command(state, binding.command, None, out);
+    true
 }
 
 fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Vec<Action>) {
+    if command != Command::CopyName {
+        state.copy_asked = None;
+    }
     if command.moves() {
         state.moved_ms = Some(state.now.ms);
         out.push(Action::TimerSet { id: TimerId::Page, after_ms: REST_MS });
@@ -489,6 +516,7 @@ fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Ve
         Command::Messages => {
             state.overlay_filter.clear();
             state.unread = 0;
+            state.notes_held = None;
             state.overlay = Some(Overlay::Messages(0));
         }
         Command::Daemons => daemons::open(state),
@@ -687,6 +715,7 @@ fn overlay_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
         (Some(Overlay::Help(_) | Overlay::Messages(_)), Code::Char('/'), false) => return open_filter(state),
         (Some(Overlay::Messages(_)), Code::Char('x'), false) => return export_notes(state, out),
         (Some(Overlay::Messages(_)), Code::Char('y'), false) => return copy::notes(state, out),
+        (Some(Overlay::Messages(_)), Code::Char('f'), false) => return hold_notes(state),
         _ => {}
     }
     let page = usize::from(layout(state.size, state).body.height).max(2);
@@ -713,8 +742,10 @@ fn overlay_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
         Meaning::Command(binding) => match binding.command {
             Command::Down => *scroll = (*scroll + 1).min(end),
             Command::Up => *scroll = scroll.saturating_sub(1),
-            Command::PageDown | Command::HalfDown => *scroll = (*scroll + page / 2).min(end),
-            Command::PageUp | Command::HalfUp => *scroll = scroll.saturating_sub(page / 2),
+            Command::PageDown => *scroll = (*scroll + page - 1).min(end),
+            Command::PageUp => *scroll = scroll.saturating_sub(page - 1),
+            Command::HalfDown => *scroll = (*scroll + page / 2).min(end),
+            Command::HalfUp => *scroll = scroll.saturating_sub(page / 2),
             Command::First => *scroll = 0,
             Command::Last => *scroll = end,
             Command::Back if !state.overlay_filter.is_empty() => state.overlay_filter.clear(),
@@ -724,6 +755,17 @@ fn overlay_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
         },
         Meaning::Prefix => *scroll = 0,
         Meaning::None => {}
+    }
+}
+
+/// Holds the messages still, or shows the newest again as they come.
+fn hold_notes(state: &mut State) {
+    state.notes_held = match state.notes_held {
+        Some(_) => None,
+        None => Some(state.noted),
+    };
+    if state.notes_held.is_none() {
+        state.overlay = Some(Overlay::Messages(0));
     }
 }
 
@@ -842,7 +884,6 @@ fn timer(state: &mut State, id: TimerId, out: &mut Vec<Action>) {
         TimerId::Clock => state.clock_due_ms = None,
         TimerId::Lock => login::lock(state, out),
         TimerId::Message => state.message = None,
-        // The audit log records each reading: there a filter is sent when it is complete.
         TimerId::Typing if state.dialog.is_some() => {
             form::rested(state, out);
             palette::rested(state, out);
@@ -859,6 +900,11 @@ fn timer(state: &mut State, id: TimerId, out: &mut Vec<Action>) {
                     // Half a field, such as `alias:`, is waited for.
                     Screen::Models if crate::filter::model_query(&text).is_ok() => models::set_filter(state, text, out),
                     Screen::Queue if crate::filter::ingest_query(&text).is_ok() => queue::set_filter(state, text, out),
+                    Screen::Users if crate::filter::user_query(&text).is_ok() => users::set_filter(state, text, out),
+                    Screen::Quarantine if crate::filter::held_query(&text).is_ok() => {
+                        quarantine::set_filter(state, text, out);
+                    }
+                    // The audit log records each reading: there a filter is sent when it is complete.
                     _ => {}
                 }
             }
@@ -899,6 +945,14 @@ fn reply(state: &mut State, id: RequestId, result: Result<Answer, ClientError>, 
         keep(state, Note { at: state.now, level, text });
     }
     state.offline = matches!(result, Err(ref error) if is_away(error));
+    if let Err(error) = &result
+        && error.status() == Some(403)
+        && !asked.call.is_sign_in()
+        && !matches!(asked.call, Call::Me | Call::Reach)
+    {
+        // Our belief about what is allowed was wrong.
+        ask(state, Call::Me, out);
+    }
     let wants_sign_in = matches!(&result, Err(error) if error.wants_sign_in()) && !asked.call.is_sign_in();
     if !wants_sign_in
         && (course::reply(state, id, &result, out)
@@ -959,7 +1013,7 @@ fn take(state: &mut State, id: RequestId, asked: &Asked, answer: Answer, out: &m
                 && open.versions.waits_for() == Some(id)
             {
                 open.versions.take(reply.body, at);
-                models::versions_came(state);
+                models::versions_came(state, out);
             } else {
                 quarantine::take_neighbours(state, id, reply.body);
             }
@@ -1045,10 +1099,6 @@ fn failed(state: &mut State, id: RequestId, asked: Asked, error: &ClientError, o
         }
         return;
     }
-    if error.status() == Some(403) {
-        // What may be done is not what is known here: it has changed.
-        ask(state, Call::Me, out);
-    }
     let why = sentence(error);
     match asked.call {
         Call::Log(call) => return tail::failed(state, call, error, out),
@@ -1106,10 +1156,6 @@ fn failed(state: &mut State, id: RequestId, asked: Asked, error: &ClientError, o
     }
     if error.problem_type() == Some(ProblemType::SecondFactorEnrolment) {
         return login::demand_factor(state);
-    }
-    if error.status() == Some(403) {
-        // Our belief about what is allowed was wrong.
-        ask(state, Call::Me, out);
     }
     say(state, Level::Error, why, out);
 }

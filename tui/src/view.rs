@@ -96,7 +96,9 @@ fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
     header(state, areas, pen);
     if state.who.is_some() {
         status(state, areas, pen);
+        let kept_out = refusal(state.who.as_ref(), state.screen.permission());
         match state.screen {
+            _ if kept_out.is_some() => {}
             Screen::Models => models::paint(state, areas, pen),
             Screen::Audit => audit::paint(state, areas, pen),
             Screen::Queue => queue::paint(state, areas, pen),
@@ -104,7 +106,16 @@ fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
             Screen::Users => users::paint(state, areas, pen),
             Screen::Health => {}
         }
-        around(areas, pen);
+        if let Some(why) = &kept_out {
+            let area = areas.body;
+            let room = usize::from(area.width.saturating_sub(4));
+            let lines = [state.screen.purpose(), why].map(|words| crate::clean::wrap(&clean(words), room));
+            for (y, line) in (area.top()..area.bottom()).zip(lines.into_iter().flatten()) {
+                pen.put(area.x + 2, y, area.width.saturating_sub(3), &line, Tone::Plain);
+            }
+        } else {
+            around(areas, pen);
+        }
         let scroll = match state.screen {
             Screen::Models => state.models.open.as_ref().and_then(|open| open.reading).unwrap_or(0),
             Screen::Audit => state.audit.detail.unwrap_or(0),
@@ -113,11 +124,13 @@ fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
             Screen::Users => state.users.detail.unwrap_or(0),
             Screen::Health => state.health.detail.unwrap_or(state.health.scroll),
         };
-        if areas.pane.height > 0 {
+        if kept_out.is_none() && areas.pane.height > 0 {
             pane_border(state, areas, pen);
         }
-        scroll_mark(state, areas, pen);
-        if areas.pane.height > 0 {
+        if kept_out.is_none() {
+            scroll_mark(state, areas, pen);
+        }
+        if kept_out.is_none() && areas.pane.height > 0 {
             match state.models.open.as_ref().and_then(|open| open.compared.as_ref()) {
                 Some(compared) if state.screen == Screen::Models => diff::paint(areas.pane, compared, pen),
                 _ => pen.lines(areas.pane, &pane_lines(state, areas), scroll),
@@ -161,7 +174,8 @@ fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
         state.settings.cursor_on_selection.then_some(Position { x: areas.rows.x, y })
     };
     let selection = selection();
-    let over = matches!(state.overlay, Some(Overlay::Daemons(_)));
+    let over = matches!(state.overlay, Some(Overlay::Daemons(_)))
+        || state.login.as_ref().is_some_and(|form| form.reads_messages);
     let form = if over { None } else { forms::paint(state, areas, pen) };
     form.or(dialog).or(typed).or(selection)
 }
@@ -535,7 +549,12 @@ fn overlay_title(state: &State, x: u16, line: Rect, pen: &mut Pen<'_>) {
         Some(Overlay::Jobs(_)) => "Jobs",
         None => "",
     };
-    let end = pen.put(x, line.y, line.right().saturating_sub(x), title, Tone::Bold);
+    let mut end = pen.put(x, line.y, line.right().saturating_sub(x), title, Tone::Bold);
+    if let (Some(Overlay::Messages(_)), Some(held)) = (state.overlay, state.notes_held) {
+        let words = format!("HELD   {} new (f)", state.noted.saturating_sub(held));
+        let room = line.right().saturating_sub(end + 3);
+        end = pen.put(end + 3, line.y, room, &words, Tone::Plain);
+    }
     if !state.overlay_filter.is_empty() {
         let room = line.right().saturating_sub(end + 3);
         pen.put(end + 3, line.y, room, &format!("filter: {}", state.overlay_filter), Tone::Plain);
@@ -617,7 +636,7 @@ fn filter_words(filter: &str) -> String {
 
 /// `312 of 1 003 412`.
 fn of_total<R: Row>(list: &Window<R>) -> String {
-    let total = list.total().map(|total| format!(" of {}", grouped(total))).unwrap_or_default();
+    let total = list.total().map_or(" of ?".to_owned(), |total| format!(" of {}", grouped(total)));
     match list.ordinal() {
         _ if list.is_empty() && list.is_loaded() => "0".to_owned(),
         _ if list.is_empty() => String::new(),
@@ -847,8 +866,14 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
             hint("L end this session", Tone::Dim);
         }
         hint("Esc close", Tone::Dim);
-    } else if state.login.is_some() {
-        for text in ["Enter log in", "Tab next", "Esc clear", "C-c quit"] {
+    } else if let Some(form) = state.login.as_ref().filter(|form| !form.reads_messages) {
+        let others: &[&str] = if form.types() && !form.busy {
+            &["at User: @ daemons, ! messages"]
+        } else {
+            &["@ other daemon", "! messages"]
+        };
+        // The last one is the way out, which is there on the narrowest screen.
+        for text in ["Enter log in", "Tab next", "Esc clear"].iter().chain(others).chain(&["C-c quit"]) {
             hint(text, Tone::Dim);
         }
     } else if let Some(form) = &state.new_password {
@@ -955,6 +980,9 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         if matches!(overlay, Overlay::Messages(_)) {
             hint("y copy", Tone::Dim);
             hint("x export", Tone::Dim);
+            if areas.class > Class::Narrow {
+                hint(if state.notes_held.is_some() { "f follow" } else { "f hold" }, Tone::Dim);
+            }
         }
         hint("j k scroll", Tone::Dim);
         hint("Esc close", Tone::Dim);

@@ -79,6 +79,16 @@ const TOKEN: &str = r#"{"access_token":"t0ken","token_type":"bearer","expires_in
 
 /// The token of a login is sent with what follows, over the same connection, and forgotten at logout.
 #[test]
+fn addresses_without_a_way() {
+    for url in ["http://h:1", "http://127.0.0.1", "https://h", "https://h:8443", "unix:/run/x.sock"] {
+        let trust = Trust { ca_file: None, pin: url.starts_with("https").then(|| KeyPin::of(b"key")) };
+        let client = Client::with_trust(url, "x", true, &trust).unwrap();
+        assert_eq!(super::address_of(url).as_deref(), Some(client.address()), "{url}");
+    }
+    assert_eq!(super::address_of("nonsense"), None);
+}
+
+#[test]
 fn login_then_calls_reuse_the_connection() {
     let (address, server) =
         serve(vec![vec![json(TOKEN), json(EMPTY_PAGE), "HTTP/1.1 204 No Content\r\n\r\n".to_owned()]]);

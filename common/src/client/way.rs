@@ -124,5 +124,19 @@ impl Way {
     }
 }
 
+/// The address of a daemon as it is shown and known by, from its URL: no authorities are read for it. None where it is none.
+pub fn address_of(url: &str) -> Option<String> {
+    if url.starts_with("unix:/") {
+        return Some(url.to_owned());
+    }
+    let uri: Uri = url.parse().ok()?;
+    let authority = uri.authority()?.as_str();
+    match uri.scheme_str()? {
+        "https" => Some(format!("https://{authority}")),
+        "http" => Some(authority.to_owned()),
+        _ => None,
+    }
+}
+
 const NOT_LOOPBACK: &str = "passwords would cross the network in clear; use https://, a loopback address (ssh -L \
                             8000:127.0.0.1:8000 host), or --allow-plain-http where the network is trusted";

@@ -6,11 +6,11 @@ use common::name::UserName;
 use http::StatusCode;
 use serde::Deserialize;
 
-use crate::http::params::{self, Limit};
+use crate::http::params::{self, Limit, NOT_MAX};
 use crate::http::problem::Refused;
 use crate::http::{Answer, Call, body, changed, respond};
 use crate::registry::cursor::Seek;
-use crate::registry::review::HeldListing;
+use crate::registry::review::{HeldListing, HeldUnlike};
 
 /// Longest search text, characters.
 const TEXT_CHARS_MAX: usize = 200;
@@ -29,6 +29,8 @@ struct Query {
     rule: Option<String>,
     verdict: Option<Verdict>,
     sender: Option<UserName>,
+    #[serde(default)]
+    not: Vec<String>,
     #[serde(default)]
     limit: Limit,
     cursor: Option<String>,
@@ -61,9 +63,27 @@ fn is_rule(text: &str) -> bool {
     (1..=RULE_LEN_MAX).contains(&name.len()) && name.bytes().all(fits)
 }
 
+/// What something that is held must not be, such as `verdict:suspicious`.
+fn unlike(text: &str) -> Result<HeldUnlike, &'static str> {
+    let verdicts = [Verdict::Clean, Verdict::Suspicious, Verdict::Unscannable, Verdict::Malicious];
+    match text.split_once(':').ok_or("is not `field:value`")? {
+        ("rule", rule) if is_rule(rule) => Ok(HeldUnlike::Rule(rule.to_owned())),
+        ("rule", _) => Err("names something that is no rule"),
+        ("verdict", verdict) if verdicts.iter().any(|known| known.as_str() == verdict) => {
+            Ok(HeldUnlike::Verdict(verdict.to_owned()))
+        }
+        ("verdict", _) => Err("names a verdict that there is not"),
+        ("sender", name) => match name.parse::<UserName>() {
+            Ok(name) => Ok(HeldUnlike::Sender(name.into())),
+            Err(_) => Err("names no user"),
+        },
+        _ => Err("names a field that is not `rule`, `verdict` or `sender`"),
+    }
+}
+
 /// `GET /quarantine`
 pub(crate) async fn quarantine(call: &Call) -> Answer {
-    let Query { blocked, q, rule, verdict, sender, limit, cursor, before } = body::query(call)?;
+    let Query { blocked, q, rule, verdict, sender, not, limit, cursor, before } = body::query(call)?;
     let mut errors = Vec::new();
     if q.as_ref().is_some_and(|text| !(1..=TEXT_CHARS_MAX).contains(&text.chars().count())) {
         errors.push(("query.q".to_owned(), format!("has not 1 to {TEXT_CHARS_MAX} characters")));
@@ -71,6 +91,16 @@ pub(crate) async fn quarantine(call: &Call) -> Answer {
     if rule.as_deref().is_some_and(|rule| !is_rule(rule)) {
         errors
             .push(("query.rule".to_owned(), "is not the id of a rule, such as `pickle.call` or `pickle.*`".to_owned()));
+    }
+    if not.len() > NOT_MAX {
+        errors.push(("query.not".to_owned(), format!("comes more than {NOT_MAX} times")));
+    }
+    let mut unlikes = Vec::new();
+    for text in &not {
+        match unlike(text) {
+            Ok(unlike) => unlikes.push(unlike),
+            Err(why) => errors.push(("query.not".to_owned(), why.to_owned())),
+        }
     }
     if !errors.is_empty() {
         return Err(Refused::invalid(errors));
@@ -81,6 +111,7 @@ pub(crate) async fn quarantine(call: &Call) -> Answer {
         rule,
         verdict: verdict.map(|verdict| verdict.as_str().to_owned()),
         sender: sender.map(String::from),
+        not: unlikes,
         limit: limit.0,
         seek: Seek::of(cursor, before)?,
     };

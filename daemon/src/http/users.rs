@@ -7,7 +7,7 @@ use http::StatusCode;
 use serde::Deserialize;
 
 use crate::config::secret::Secret;
-use crate::http::params::{self, Limit};
+use crate::http::params::{self, Limit, NOT_MAX};
 use crate::http::problem::Refused;
 use crate::http::{Answer, Call, body, changed, respond};
 use crate::registry::cursor::Seek;
@@ -26,6 +26,8 @@ struct Listing {
     q: Option<String>,
     role: Option<Role>,
     state: Option<UserState>,
+    #[serde(default)]
+    not: Vec<String>,
     #[serde(default)]
     sort: Sort,
     #[serde(default)]
@@ -109,17 +111,31 @@ pub(crate) fn roles() -> Answer {
 
 /// `GET /users`
 pub(crate) async fn list(call: &Call) -> Answer {
-    let Listing { q, role, state, sort, limit, cursor, before } = body::query(call)?;
+    let Listing { q, role, state, not, sort, limit, cursor, before } = body::query(call)?;
     if q.as_ref().is_some_and(|text| !(1..=TEXT_CHARS_MAX).contains(&text.chars().count())) {
         let problem = format!("has not 1 to {TEXT_CHARS_MAX} characters");
         return Err(Refused::invalid(vec![("query.q".to_owned(), problem)]));
     }
+    let not_roles = not_roles(&not)?;
     let (sort, down) = sort.meant();
     let disabled = state.map(|state| state == UserState::Disabled);
     let seek = Seek::of(cursor, before)?;
-    let listing = UserListing { q, role, disabled, sort, down, limit: limit.0, seek };
+    let listing = UserListing { q, role, not_roles, disabled, sort, down, limit: limit.0, seek };
     let done = call.shared.registry.list_users(&call.caller, listing).await?;
     Ok(respond::logged(respond::page(&call.head.uri, &done.value), done.logged.as_ref()))
+}
+
+/// What users must not be, such as `role:viewer`.
+fn not_roles(all: &[String]) -> Result<Vec<Role>, Refused> {
+    let wrong = |problem: String| Refused::invalid(vec![("query.not".to_owned(), problem)]);
+    if all.len() > NOT_MAX {
+        return Err(wrong(format!("comes more than {NOT_MAX} times")));
+    }
+    let role = |text: &String| match text.split_once(':') {
+        Some(("role", role)) => role.parse().map_err(|_unknown| wrong("names a role that there is not".to_owned())),
+        Some(_) | None => Err(wrong("is not `role:` and a role".to_owned())),
+    };
+    all.iter().map(role).collect()
 }
 
 /// `GET /users/{name}`

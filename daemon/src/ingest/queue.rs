@@ -28,7 +28,7 @@ const COMMANDS_MAX: usize = 64;
 pub struct ItemQuery {
     /// In one of these states; empty: in any.
     pub states: Vec<IngestState>,
-    /// Part of its path, ignoring case.
+    /// Words that must all be in its path, ignoring case; several between double quotes are one.
     pub text: Option<String>,
     /// Which page.
     pub seek: Seek,

@@ -16,6 +16,7 @@ use crate::ingest::queue::ItemQuery;
 use crate::registry::cursor;
 use crate::registry::error::RegistryError;
 use crate::registry::ingest::Stage;
+use crate::store::view::words;
 
 /// How often an item is tried before it waits for a person.
 pub(crate) const ATTEMPTS_MAX: u32 = 8;
@@ -325,6 +326,7 @@ impl Table {
     /// `Invalid` for the cursor.
     pub(crate) fn page(&self, query: &ItemQuery, is_shown: &dyn Fn(&Row) -> bool) -> Result<IngestPage, RegistryError> {
         let text = query.text.as_ref().map(|text| text.to_lowercase());
+        let all: Vec<&str> = text.as_deref().map(words).into_iter().flatten().collect();
         let mut states = query.states.clone();
         states.sort_unstable();
         let of = format!("ingest {states:?} {text:?}");
@@ -333,7 +335,10 @@ impl Table {
             .rows
             .iter()
             .filter(|(_, row)| states.is_empty() || states.contains(&row.state_now()))
-            .filter(|(_, row)| text.as_ref().is_none_or(|text| row.path.to_lowercase().contains(text)))
+            .filter(|(_, row)| {
+                let path = if all.is_empty() { String::new() } else { row.path.to_lowercase() };
+                all.iter().all(|word| path.contains(word))
+            })
             .filter(|(_, row)| is_shown(row))
             .map(|(id, row)| (key(*id, row), *id))
             .collect();
@@ -469,6 +474,15 @@ mod tests {
                 .page(&ItemQuery { seek: Seek::After(page.next_cursor.unwrap()), ..ItemQuery::default() }, &|_row| true)
                 .is_err()
         );
+        for (text, found) in [
+            ("Done new", &["done-new"][..]),
+            ("new ing", &["waiting-new"]),
+            ("\"g n\"", &[]),
+            ("\"-new\" d", &["done-new"]),
+        ] {
+            let words = ItemQuery { text: Some(text.to_owned()), limit: 9, ..ItemQuery::default() };
+            assert_eq!(paths(&table, &words), found, "{text}");
+        }
         let status = table.status();
         assert_eq!((status.active, status.states[&IngestState::Done.into()]), (1, 1));
         assert_eq!(status.oldest_seen_at.as_deref(), Some("1970-01-01T00:00:00.003Z"));

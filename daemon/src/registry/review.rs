@@ -10,6 +10,7 @@ use common::audit::{Action, ActorKind, Target};
 use common::grant::allowed;
 use common::name::{ModelName, ModelRef, Version};
 use common::role::Permission;
+use serde::Serialize;
 use serde_json::json;
 
 use crate::clock;
@@ -26,6 +27,7 @@ use crate::registry::resolve::{self, Sight};
 use crate::registry::text;
 use crate::registry::{Inner, Registry, render};
 use crate::store::records::{ApprovalRecord, ModelRecord, ReviewNoteRecord, VersionRecord, Write};
+use crate::store::view::words;
 use crate::store::{Moment, NamesWanted, Records, View};
 
 /// Versions that one page may look at.
@@ -178,12 +180,23 @@ impl Registry {
     }
 }
 
+/// What something that is held must not be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum HeldUnlike {
+    /// A rule that found something, or the beginning of one that ends in `.*`.
+    Rule(String),
+    /// What inspection came to.
+    Verdict(String),
+    /// Who published it.
+    Sender(String),
+}
+
 /// Which of what is held.
 #[derive(Debug, Clone, Default)]
 pub struct HeldListing {
     /// Those that were blocked for good.
     pub blocked: bool,
-    /// Part of the model's name, ignoring case.
+    /// Words that must all be in the model's name, ignoring case; several between double quotes are one.
     pub q: Option<String>,
     /// A rule that found something, or the beginning of one that ends in `.*`.
     pub rule: Option<String>,
@@ -191,6 +204,8 @@ pub struct HeldListing {
     pub verdict: Option<String>,
     /// Who published it.
     pub sender: Option<String>,
+    /// What it must not be.
+    pub not: Vec<HeldUnlike>,
     /// Rows of a page, 1..1000.
     pub limit: usize,
     /// Which page.
@@ -199,7 +214,8 @@ pub struct HeldListing {
 
 impl HeldListing {
     fn has_filter(&self) -> bool {
-        self.q.is_some() || self.rule.is_some() || self.verdict.is_some() || self.sender.is_some()
+        let has_not = !self.not.is_empty();
+        self.q.is_some() || self.rule.is_some() || self.verdict.is_some() || self.sender.is_some() || has_not
     }
 
     fn takes(&self, model: &ModelRecord, version: &VersionRecord) -> bool {
@@ -207,9 +223,17 @@ impl HeldListing {
             Some(family) => rule.strip_prefix(family).is_some_and(|rest| rest.starts_with('.')),
             None => rule == wanted,
         };
+        let has_rule = |rule: &String| version.findings.iter().any(|found| finds(rule, &found.rule));
         let verdict = version.inspection.as_ref().map(|inspection| &inspection.verdict);
-        self.q.as_ref().is_none_or(|text| model.name.folded().contains(&text.to_lowercase()))
-            && self.rule.as_ref().is_none_or(|rule| version.findings.iter().any(|found| finds(rule, &found.rule)))
+        let is_unlike = |unlike: &HeldUnlike| match unlike {
+            HeldUnlike::Rule(rule) => has_rule(rule),
+            HeldUnlike::Verdict(unwanted) => verdict == Some(unwanted),
+            HeldUnlike::Sender(sender) => *sender == version.created_by,
+        };
+        let name = model.name.folded();
+        self.q.as_ref().is_none_or(|text| words(&text.to_lowercase()).all(|word| name.contains(word)))
+            && !self.not.iter().any(is_unlike)
+            && self.rule.as_ref().is_none_or(has_rule)
             && self.verdict.as_ref().is_none_or(|wanted| verdict == Some(wanted))
             && self.sender.as_ref().is_none_or(|sender| *sender == version.created_by)
     }
@@ -263,9 +287,9 @@ fn list(
     listing: &HeldListing,
     names: Option<&NamesWanted>,
 ) -> Result<Page<QuarantineItem>, RegistryError> {
-    let HeldListing { blocked, q, rule, verdict, sender, limit, seek } = listing;
+    let HeldListing { blocked, q, rule, verdict, sender, not, limit, seek } = listing;
     let limit = bounded(*limit);
-    let of = list_id("quarantine", &(blocked, q, rule, verdict, sender));
+    let of = list_id("quarantine", &(blocked, q, rule, verdict, sender, not));
     let sought = cursor::seek::<String>(&of, seek)?;
     let from = sought.from.as_ref().map(|place| inner.places.read(place)).transpose()?;
     let shown = |place: &Vec<u8>| inner.places.shown(place, names.is_some());

@@ -62,6 +62,8 @@
 mod features;
 mod search;
 
+pub(crate) use self::search::words;
+
 use std::collections::{BTreeSet, HashSet};
 use std::ops::Bound;
 

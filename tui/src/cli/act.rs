@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
-use common::client::{ClientError, IngestQuery, Reply};
+use common::client::{Client, ClientError, IngestQuery, Reply};
+use common::name::ModelName;
 use serde_json::{Value, json};
 
+use super::upload::send;
 use super::{CliError, document, status, talk, wrong_answer};
-use crate::access::{Access, may, refusal_of};
+use crate::access::{Access, may, refusal_of, refusal_on};
 use crate::action::{Answer, Call, Outcome, RequestId};
 use crate::acts::{ACTS, Act, Named, Options, Wish, find};
 use crate::clean::clean;
@@ -18,13 +20,14 @@ use crate::edit::LINE_OCTETS_MAX;
 use crate::event::{Code, EventKind, Key};
 use crate::filter::{model_query, settled};
 use crate::run::bare::Bare;
-use crate::state::State;
 use crate::state::changes::{Run, Status};
 use crate::state::deeds::{Base, Change, Object, Tier};
 use crate::state::dialog::{Confirm, Dialog};
 use crate::state::forms::Login;
-use crate::time::counted;
-use crate::update::{acknowledge, ask_before, begin_sweep, upload};
+use crate::state::{State, Who};
+use crate::time::{bytes, counted};
+use crate::transfer::upload::Uploaded;
+use crate::update::{acknowledge, ask_before, begin_sweep};
 use common::client::Sweep;
 use jiff::tz::TimeZone;
 
@@ -49,6 +52,11 @@ pub(super) struct Asked {
 }
 
 impl Asked {
+    /// Whether a file is to be uploaded.
+    pub(super) fn is_upload(&self) -> bool {
+        !self.list && self.words.first().is_some_and(|word| word == "upload")
+    }
+
     /// What the words come to, before anybody is asked; none for the list.
     ///
     /// # Errors
@@ -185,7 +193,8 @@ fn number(tier: Tier) -> u8 {
 fn perform(bare: &mut Bare, act: &Act, wish: Wish, asked: &Asked) -> Result<(), CliError> {
     allowed(&bare.engine.state, act)?;
     let (deed, named) = match wish {
-        Wish::Upload { path, name } => return send_file(bare, &path, &name, asked.json),
+        // It has a way of its own.
+        Wish::Upload { .. } => return Err(wrong_answer()),
         Wish::Acknowledge => return acknowledge_alarm(bare, asked),
         Wish::Sweep(what, filter) => return sweep(bare, what, &filter, asked),
         Wish::Change(deed, named) => (deed, named),
@@ -640,12 +649,20 @@ fn ended(reports: &[Report]) -> Result<(), CliError> {
 
 // ---- a file ---------------------------------------------------------------------------------------------------------
 
-fn send_file(bare: &mut Bare, path: &str, name: &str, as_json: bool) -> Result<(), CliError> {
-    let actions = upload(&mut bare.engine.state, path, name).map_err(CliError::Usage)?;
-    bare.act(actions);
-    let text = job_outcome(bare)?;
-    let mut out = io::stdout().lock();
-    if as_json {
+/// Uploads a file as a new version. It asks nothing before, so that no question has to be run for it.
+pub(super) async fn send_file(client: &Client, asked: &Asked, out: &mut impl Write) -> Result<(), CliError> {
+    let Some((act, Wish::Upload { path, name })) = asked.wish()? else { return Ok(()) };
+    let model: ModelName = name.parse().map_err(|why| CliError::Usage(format!("{why}")))?;
+    // Before anything is read or sent: whether somebody answers, and whether it may be.
+    let who = Who::from(&client.me().await?.body);
+    if let Some(why) = refusal_on(Some(&who), act.permission(), model.as_str()) {
+        return Err(CliError::NotAllowed(format!("{}: {why}", act.word)));
+    }
+    let Uploaded { version, already_present, log_index, octets, .. } = send(client, &path, model.as_str()).await?;
+    let how = if already_present { "was there already" } else { version.state.as_str() };
+    let logged = log_index.map_or(String::new(), |index| format!(", logged as {index}"));
+    let text = format!("{} v{}: {how}, {}{logged}", version.name, version.version, bytes(octets));
+    if asked.json {
         let value = json!({"command": "upload", "file": path, "name": name, "outcome": "done", "done": text});
         writeln!(out, "{}", document(&value)?)?;
     } else {

@@ -41,8 +41,8 @@ pub(super) async fn entries(client: &Client, asked: Asked, folder: Option<&Path>
         (from, Some(to)) if query == AuditQuery::default() => Some(to - from),
         _ => None,
     };
-    query.after = from.and_then(|from| from.checked_sub(1));
-    query.before = to;
+    query.after = query.after.max(from.and_then(|from| from.checked_sub(1)));
+    query.before = query.before.into_iter().chain(to).min();
     let form = match format {
         EntryForm::Proofs => Form::Proofs,
         EntryForm::Jsonl => Form::Rows(Format::JsonLines),
@@ -61,8 +61,8 @@ pub(super) async fn entries(client: &Client, asked: Asked, folder: Option<&Path>
         }
     });
     let entries = Entries::Matching { query: Box::new(query), total };
-    let told = entries::export(client, Wanted { entries, form, keys, path }, &mut teller).await;
+    let told = entries::to_file(client, Wanted { entries, form, keys, path }, &mut teller).await;
     drop(picture);
-    talk(&told.map_err(CliError::Refused)?);
+    talk(&told?);
     Ok(())
 }

@@ -612,7 +612,7 @@ mod tests {
             (Kind::Models, None, "alais:prod", None, "did you mean alias?"),
             (Kind::Models, None, "", Some("size"), "is one of name"),
             (Kind::Models, Some("x"), "", None, "a filter narrows it"),
-            (Kind::Users, None, "eve x", None, "one word"),
+            (Kind::Users, None, "eve -rol:x", None, "did you mean -role?"),
             (Kind::Users, None, "", Some("size"), "is one of name"),
             (Kind::Queue, None, "", Some("name"), "one order only"),
             (Kind::Versions, None, "", None, "which model?"),

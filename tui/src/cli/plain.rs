@@ -88,7 +88,7 @@ fn try_plain(arguments: Arguments) -> Result<u8, CliError> {
     }
     let configuration = Configuration::read();
     let complaint = configuration.complaint();
-    if let (Some(why), Some(_)) = (&complaint, &arguments.connection.profile) {
+    if let (Some(why), true) = (&complaint, arguments.names_profile()) {
         return Err(CliError::Usage(why.clone()));
     }
     let profiles = Profiles::new(arguments, configuration.file.unwrap_or_default());

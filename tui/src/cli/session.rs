@@ -71,7 +71,16 @@ pub(super) fn logout(opening: &Opening) -> Result<(), CliError> {
 
 /// Ends those of every profile.
 pub(super) fn logout_all(profiles: &Profiles) -> Result<(), CliError> {
-    for (client, cache) in profiles.caches().map_err(CliError::Usage)? {
+    let mut failed = Vec::new();
+    for found in profiles.caches() {
+        let (client, cache) = match found {
+            Ok(found) => found,
+            // The others are logged out of all the same.
+            Err(why) => {
+                failed.push(why);
+                continue;
+            }
+        };
         let ended = match cache.read() {
             Ok(Some((token, _))) => {
                 client.set_token(Some(token.into_inner()));
@@ -82,7 +91,14 @@ pub(super) fn logout_all(profiles: &Profiles) -> Result<(), CliError> {
         };
         said(&cache.profile, cache.remove(), ended)?;
     }
-    Ok(())
+    match failed.as_slice() {
+        [] => Ok(()),
+        [only] => Err(CliError::Usage(only.clone())),
+        many => {
+            many.iter().for_each(|why| super::talk(why));
+            Err(CliError::Usage(format!("{} profiles can't be used", many.len())))
+        }
+    }
 }
 
 /// Ends a session at the daemon; why that failed.

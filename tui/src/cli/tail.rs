@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use common::api::AuditRow;
 use common::client::{AuditQuery, AuditStream, Bye, Client, ClientError, LogEvent};
+use common::problem::ProblemType;
 use serde_json::Value;
 
 use super::listing::entry_line;
@@ -60,6 +61,10 @@ struct Run<'a, W> {
     told_late: bool,
     /// It was said what is followed.
     told_what: bool,
+    /// A stream was there.
+    opened: bool,
+    /// What the stream could not go on from was read by pages, and nothing has come since.
+    refilled: bool,
     away: Away,
 }
 
@@ -99,6 +104,8 @@ pub(super) async fn tail<W: Write>(client: &Client, asked: Asked, out: &mut W) -
         done: false,
         told_late: false,
         told_what: !std::io::stderr().is_terminal(),
+        opened: false,
+        refilled: false,
         away: Away::default(),
     };
     if run.asked.verify && run.trust.alarm().is_some() {
@@ -110,19 +117,28 @@ pub(super) async fn tail<W: Write>(client: &Client, asked: Asked, out: &mut W) -
         let ended = run.session(&mut begun).await;
         let retry_after = match ended {
             Ok(()) => None,
-            Err(CliError::Client(error)) => {
-                // Whom to trust does not change by asking again.
-                if error.status() == Some(403) || matches!(error, ClientError::Address(_) | ClientError::Tls { .. }) {
-                    return Err(error.into());
+            Err(CliError::Client(error)) => match run.after(error).await? {
+                None => None,
+                Some(error) if error.wants_sign_in() => {
+                    if let Err(error) = run.client.refresh().await
+                        && (is_final(&error) || error.wants_sign_in())
+                    {
+                        return Err(error.into());
+                    }
+                    None
                 }
-                if error.wants_sign_in() {
-                    run.client.refresh().await?;
-                } else if let Some(told) = run.away.began(&error) {
-                    run.out.flush()?;
-                    talk(&told);
+                Some(error) => {
+                    if let Some(told) = run.away.began(&error) {
+                        run.out.flush()?;
+                        talk(&told);
+                    }
+                    if let ClientError::Problem { retry_after_seconds, .. } = &error {
+                        *retry_after_seconds
+                    } else {
+                        None
+                    }
                 }
-                if let ClientError::Problem { retry_after_seconds, .. } = &error { *retry_after_seconds } else { None }
-            }
+            },
             Err(other) => return Err(other),
         };
         if !run.done {
@@ -132,6 +148,15 @@ pub(super) async fn tail<W: Write>(client: &Client, asked: Asked, out: &mut W) -
     }
     run.keep(false)?;
     Ok(run.out.flush()?)
+}
+
+/// Whether asking again is answered in the same way: whom to trust does not change by it, nor do most refusals.
+fn is_final(error: &ClientError) -> bool {
+    match (error, error.answered()) {
+        (ClientError::Address(_) | ClientError::Tls { .. }, _) => true,
+        (_, Some(401 | 408 | 429)) => false,
+        (_, status) => matches!(status, Some(400..500)),
+    }
 }
 
 /// What is followed, from where, and how it ends.
@@ -152,6 +177,59 @@ impl<W: Write> Run<'_, W> {
 
     async fn ask(&self, call: LogCall) -> Result<LogAnswer, ClientError> {
         log::perform(self.client, call).await
+    }
+
+    /// What follows an error of the stream: nothing where it goes on at another place, or the error, which passes.
+    ///
+    /// # Errors
+    /// What ends it: a refusal that stays, or what was found about the log.
+    async fn after(&mut self, error: ClientError) -> Result<Option<ClientError>, CliError> {
+        let is_hole = matches!(error.answered(), Some(409 | 410)) && self.tail.next > 0;
+        if is_hole && !self.refilled {
+            return match self.refill().await {
+                Ok(()) => {
+                    // Once: where it can't begin at the new place either, it can't be had.
+                    self.refilled = true;
+                    Ok(None)
+                }
+                Err(CliError::Client(error)) if !is_final(&error) => Ok(Some(error)),
+                Err(other) => Err(other),
+            };
+        }
+        if !is_final(&error) {
+            return Ok(Some(error));
+        }
+        if error.problem_type() == Some(ProblemType::Invalid) {
+            // The log has no such entry: what it has, its newest checkpoint says. One that was cut back is found out by it.
+            if self.asked.verify {
+                self.newest().await?;
+            }
+            if let Some(from) = self.asked.from.filter(|_| !self.opened) {
+                return Err(CliError::Usage(format!("the log has no entry {from} yet: {error}")));
+            }
+        }
+        Err(error.into())
+    }
+
+    /// Reads by pages what the stream can't bring, up to the newest checkpoint.
+    async fn refill(&mut self) -> Result<(), CliError> {
+        if let Some(size) = self.newest().await? {
+            self.take(Input::Covered(size)).await?;
+        }
+        Ok(())
+    }
+
+    /// The size of the newest checkpoint, which is looked at where entries are to be verified.
+    async fn newest(&mut self) -> Result<Option<u64>, CliError> {
+        self.trust.asking();
+        let LogAnswer::Checkpoint(note) = self.ask(LogCall::Checkpoint).await? else { return Ok(None) };
+        if self.asked.verify {
+            let mut wants = Vec::new();
+            self.trust.offered(&note, self.now(), &mut wants).map_err(ClientError::Protocol)?;
+            self.settle(wants).await?;
+        }
+        let text = String::from_utf8_lossy(&note);
+        Ok(self.trust.size_of(&text).or_else(|| text.lines().nth(1)?.parse().ok()))
     }
 
     /// One stream, from its opening to its end.
@@ -176,6 +254,7 @@ impl<W: Write> Run<'_, W> {
         }
         let after = if self.tail.next > 0 { self.tail.next.checked_sub(1) } else { after };
         let mut stream = self.client.audit_stream_as_it_comes(after).await?;
+        self.opened = true;
         self.tail.opened(self.now());
         if after.is_none() {
             self.tail.begin(stream.log_index() + 1);
@@ -187,6 +266,7 @@ impl<W: Write> Run<'_, W> {
         self.tell_what();
         loop {
             let Some(event) = self.event(&mut stream).await? else { return Ok(()) };
+            self.refilled = false;
             match event {
                 LogEvent::Entry { index, leaf } => self.take(Input::Entry { index, leaf }).await?,
                 LogEvent::Malformed { id, data } => self.take(Input::Malformed { id, data }).await?,
@@ -544,8 +624,27 @@ impl<W: Write> Run<'_, W> {
 #[cfg(test)]
 mod tests {
     use common::client::ClientError;
+    use common::problem::ProblemType;
 
-    use super::{Away, following};
+    use super::{Away, following, is_final};
+
+    /// What is refused for good ends it; what passes, or wants another token, does not.
+    #[test]
+    fn for_good() {
+        let problem = |kind: ProblemType| ClientError::Problem {
+            problem: Box::new(kind.problem("x", "y")),
+            retry_after_seconds: None,
+        };
+        for kind in [ProblemType::Forbidden, ProblemType::NotFound, ProblemType::Invalid, ProblemType::Conflict] {
+            assert!(is_final(&problem(kind)), "{kind:?}");
+        }
+        for kind in [ProblemType::Unauthenticated, ProblemType::Unavailable, ProblemType::TooManyRequests] {
+            assert!(!is_final(&problem(kind)), "{kind:?}");
+        }
+        assert!(is_final(&ClientError::Protocol("status 404 to /log/checkpoint".to_owned())));
+        assert!(!is_final(&ClientError::Protocol("status 408".to_owned())));
+        assert!(!is_final(&ClientError::Offline { address: String::new(), cause: String::new() }));
+    }
 
     /// That nobody answers is said once, and once that somebody does again.
     #[test]

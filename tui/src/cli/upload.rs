@@ -1,7 +1,7 @@
 //! `mreg upload`: files to a version, by resumable uploads. The same command again goes on where an earlier one ended.
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
@@ -55,6 +55,35 @@ pub struct UploadOptions {
     pub json: bool,
 }
 
+/// One file to a new version, without more that could be said of it.
+pub(super) async fn send(client: &Client, path: &str, name: &str) -> Result<Uploaded, CliError> {
+    let publishing = Publishing { name: name.to_owned(), ..Publishing::default() };
+    sent(client, &[PathBuf::from(path)], &publishing, PATIENCE_DEFAULT, crate::config::state_folder().as_deref()).await
+}
+
+/// Sends files, and draws how far that is.
+async fn sent(
+    client: &Client,
+    files: &[PathBuf],
+    publishing: &Publishing,
+    patience: Duration,
+    folder: Option<&Path>,
+) -> Result<Uploaded, CliError> {
+    let mut progress = Progress::new();
+    let mut tell = |step| progress.step(step);
+    let (_never, paused) = tokio::sync::watch::channel(false);
+    let refresh = client.has_session().then_some(REFRESH_EVERY);
+    let mut means = Means { client, folder, paused, patience, refresh, tell: &mut tell };
+    let uploaded = transfer(&mut means, files, publishing).await;
+    progress.end();
+    // What was refused will be refused again, but for want of a session.
+    let goes_on = |error: &ClientError| may_pass(error) || error.status().is_none_or(|status| status == 401);
+    if matches!(&uploaded, Err(TransferError::Client(error)) if goes_on(error)) && folder.is_some() {
+        talk("the same command goes on where this ended");
+    }
+    Ok(uploaded?)
+}
+
 pub(super) async fn upload(
     client: &Client,
     options: UploadOptions,
@@ -79,20 +108,9 @@ pub(super) async fn upload(
     if folder.is_none() {
         talk("there is no state folder (XDG_STATE_HOME, HOME): if this is interrupted, it begins anew");
     }
-    let mut progress = Progress::new();
-    let mut tell = |step| progress.step(step);
-    let (_never, paused) = tokio::sync::watch::channel(false);
     let patience = Duration::from_secs(options.patience);
-    let refresh = client.has_session().then_some(REFRESH_EVERY);
-    let mut means = Means { client, folder: folder.as_deref(), paused, patience, refresh, tell: &mut tell };
-    let uploaded = transfer(&mut means, &options.files, &publishing).await;
-    progress.end();
-    // What was refused will be refused again, but for want of a session.
-    let goes_on = |error: &ClientError| may_pass(error) || error.status().is_none_or(|status| status == 401);
-    if matches!(&uploaded, Err(TransferError::Client(error)) if goes_on(error)) && folder.is_some() {
-        talk("the same command goes on where this ended");
-    }
-    let Uploaded { version, already_present, log_index, published, octets } = uploaded?;
+    let uploaded = sent(client, &options.files, &publishing, patience, folder.as_deref()).await?;
+    let Uploaded { version, already_present, log_index, published, octets } = uploaded;
     if options.json {
         let text = match &published {
             Some(published) => document(published)?,

@@ -115,6 +115,8 @@ impl Engine {
         let set = &self.state.settings;
         settings.mouse = set.mouse;
         (settings.time, settings.title, settings.bell) = (set.time, set.title, set.bell);
+        (settings.theme, settings.highlight, settings.ascii) = (set.theme, set.highlight, set.ascii);
+        settings.cursor_on_selection = set.cursor_on_selection;
         let mut state = State::new(settings, self.state.size);
         state.now = self.moment();
         state.next_id = self.state.next_id;

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::action::RequestId;
+use crate::clean::octets;
 use crate::filter::{audit_query, shown};
 use crate::tail::Held;
 use crate::window::{Cursor, Row, Window};
@@ -210,7 +211,7 @@ impl Line {
             None => serde_json::from_slice(&self.leaf).unwrap_or(Value::Null),
             Some(why) => serde_json::json!({
                 "action": "(malformed)", "outcome": why,
-                "target": {"kind": String::from_utf8_lossy(&self.leaf)},
+                "target": {"kind": octets(&self.leaf)},
             }),
         }
     }
@@ -359,13 +360,16 @@ impl AuditScreen {
             Cursor::Start | Cursor::End | Cursor::Before(_) => {}
             Cursor::Token(token) => query.cursor = Some(token.clone()),
             Cursor::Below(index) => {
-                query.before = Some(*index);
+                query.before = Some(query.before.map_or(*index, |before| before.min(*index)));
                 // Up to the border of a bundle, so that one page is one proof.
                 let over = u32::try_from(index % u64::from(PAGE_ROWS)).unwrap_or(0);
                 let limit = if over < PAGE_ROWS * 3 / 4 { over + PAGE_ROWS } else { over };
                 query.limit = Some(if self.filter.is_empty() { limit } else { PAGE_ROWS });
             }
-            Cursor::Between(above, below) => (query.after, query.before) = (Some(*above), Some(*below)),
+            Cursor::Between(above, below) => {
+                query.after = query.after.max(Some(*above));
+                query.before = Some(query.before.map_or(*below, |before| before.min(*below)));
+            }
         }
         query
     }

@@ -20,6 +20,8 @@ pub struct Login {
     pub at_box: bool,
     /// Whether the daemon is being asked.
     pub busy: bool,
+    /// Whether the messages are read meanwhile, which lie over it then.
+    pub reads_messages: bool,
     /// Why it is asked, or why it failed.
     pub reason: Option<String>,
 }
@@ -35,8 +37,14 @@ impl Login {
             at_password: !user.is_empty(),
             at_box: false,
             busy: false,
+            reads_messages: false,
             reason,
         }
+    }
+
+    /// Whether a letter typed now is part of a text.
+    pub fn types(&self) -> bool {
+        self.at_password || self.at_code
     }
 }
 

@@ -4,6 +4,7 @@ use common::audit::Verifier;
 
 use crate::action::{LogCall, RequestId};
 use crate::event::Moment;
+use crate::state::Who;
 use crate::tail::{Link, Tail};
 use crate::trust::{Checked, Kept, Trust};
 
@@ -62,8 +63,6 @@ pub struct Feed {
     pub told: bool,
     /// The daemon could not go on where the stream was cut, and pages fill what is missing.
     pub refills: bool,
-    /// The daemon gave nothing of the log to one who may read it: it is asked for again by hand, or in the next session.
-    pub turned_away: bool,
     /// The stream can't be had.
     pub not_live: Option<NotLive>,
     /// The acknowledgement that is being sent.
@@ -74,6 +73,8 @@ pub struct Feed {
     pub checking: Option<RequestId>,
     /// The last check of this session.
     pub last_check: Option<Checked>,
+    /// Whom the daemon refused the log, and with which rights: to them it is not asked again by itself.
+    pub refused_to: Option<Who>,
 }
 
 impl Feed {
@@ -101,7 +102,7 @@ impl Feed {
         self.trust.restart();
         self.asked.clear();
         self.again.clear();
-        (self.begun, self.turned_away) = (false, false);
+        self.begun = false;
         (self.told, self.refills, self.not_live) = (false, false, None);
         (self.sending, self.send_ms) = (None, 0);
         (self.checking, self.last_check) = (None, None);

@@ -167,6 +167,8 @@ pub struct OpenModel {
     pub reading: Option<usize>,
     /// The version to be shown once it is read.
     pub goal: Option<Version>,
+    /// The two latest are compared once they are read.
+    pub compares: bool,
     /// The version that is marked for a comparison.
     pub marked: Option<Version>,
     /// Two versions that are compared.
@@ -185,6 +187,7 @@ impl OpenModel {
             versions: Window::new(false),
             reading: None,
             goal: None,
+            compares: false,
             marked: None,
             compared: None,
         }

@@ -300,9 +300,10 @@ fn first_use() {
     let mut console = Console { trust, broken: vec![], fetched: 0 };
     console.open(&log, 5);
     assert_eq!(console.trust.badge(at(0)), Badge::Key);
+    assert_eq!(console.trust.kept().badge(), "? key");
     let key = console.trust.pinned_key().unwrap().clone();
     assert!(console.trust.confirm(&key, &mut out));
-    assert_eq!(console.trust.badge(at(0)), Badge::Verified(4));
+    assert_eq!((console.trust.badge(at(0)), console.trust.kept().badge().as_str()), (Badge::Verified(4), "v 4"));
     let again = Trust::new("h", None, vec![], 0, Some(console.trust.kept()));
     assert_eq!(again.key_trust(), "taken on first use, confirmed");
     // A key of the settings is never the one that was taken.

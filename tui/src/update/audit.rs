@@ -2,7 +2,7 @@
 
 use common::api::{AuditPosition, Page};
 
-use super::{ask, cancel, rows_height, say, travel};
+use super::{ask, cancel, go, rows_height, say, travel};
 use crate::action::{Action, Call, RequestId};
 use crate::keymap::Command;
 use crate::layout::layout;
@@ -69,7 +69,7 @@ fn open_target(state: &mut State, out: &mut Vec<Action>) {
     let id = row.id().to_owned();
     let name = row.name_then().map(str::to_owned);
     match row.kind() {
-        "model" | "version" | "file" if !id.is_empty() => super::models::open(state, id, name),
+        "model" | "version" | "file" if !id.is_empty() => super::models::open(state, id, name, out),
         _ => say(state, Level::Info, "this entry is not about a model", out),
     }
 }
@@ -96,8 +96,7 @@ pub(super) fn jump(state: &mut State, index: u64, out: &mut Vec<Action>) {
 
 /// Shows the entries about one model or user: those of its id, which no other ever has; its name is what people see.
 pub(super) fn show_target(state: &mut State, id: &str, name: &str, out: &mut Vec<Action>) {
-    state.last_screen = state.screen;
-    state.screen = Screen::Audit;
+    go(state, Screen::Audit, out);
     state.audit.named = Some((id.to_owned(), name.to_owned()));
     narrow(state, format!("target:{id}"), out);
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use common::api::VersionInfo;
 use common::client::{ModelQuery, Sweep};
 
-use super::{confirm, course, form, jobs, login, tail};
+use super::{audit, confirm, course, form, jobs, login, palette, tail};
 use crate::action::{Action, Job, Rows};
 use crate::export::{Format, Kind};
 use crate::state::State;
@@ -92,6 +92,35 @@ pub fn trust_key(state: &mut State) -> Vec<Action> {
     let mut out = Vec::new();
     tail::trust_pinned(state, &mut out);
     out
+}
+
+/// Begins a check of the log: of all its entries, or of a range such as `100-199`.
+///
+/// # Errors
+/// A sentence on why not.
+pub fn check(state: &mut State, range: &str) -> Result<Vec<Action>, String> {
+    let mut out = Vec::new();
+    let range = tail::range(range)?;
+    tail::check(state, range, &mut out)?;
+    Ok(out)
+}
+
+/// Sets how the console looks.
+///
+/// # Errors
+/// What there is to be set, and to what.
+pub fn set(state: &mut State, name: &str, value: &str) -> Result<Vec<Action>, String> {
+    let mut out = Vec::new();
+    palette::set(state, name, value, &mut out)?;
+    Ok(out)
+}
+
+/// A time in full, as it is typed.
+///
+/// # Errors
+/// What a time may be.
+pub fn full_time(state: &State, text: &str) -> Result<String, String> {
+    audit::full_time(state, text)
 }
 
 /// Ends the session, here and at the daemon.

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::say;
 use crate::action::Action;
+use crate::clean::{escaped, is_spelled_out};
 use crate::state::quarantine::name_of;
 use crate::state::{Level, Screen, State};
 use crate::terminal::clipboard;
@@ -15,6 +16,9 @@ use crate::window::Row;
 /// Why nothing is sent, and how it would be.
 pub(super) const CLIPBOARD_OFF: &str =
     "the clipboard is off (clipboard = \"raw\" below [ui] in config.toml turns it on)";
+
+/// A text that goes into a file instead.
+const TOO_MUCH: &str = "too much for a terminal's clipboard: x writes it to a file";
 
 pub(super) fn name(state: &mut State, out: &mut Vec<Action>) {
     let text = match state.screen {
@@ -30,8 +34,16 @@ pub(super) fn name(state: &mut State, out: &mut Vec<Action>) {
         Screen::Health => return report(state, out),
     };
     match text {
-        Some(text) if text.chars().any(char::is_control) => {
-            say(state, Level::Warning, "it has control characters: Y copies it as JSON, which spells them out", out);
+        Some(text) if text.chars().any(|letter| letter.is_control() || is_spelled_out(letter)) => {
+            // Asked once it was read, and only for what was asked about: a held key says no yes.
+            let asked = state.copy_asked.take();
+            if asked.is_some_and(|(drawn, asked)| asked == text && state.drawn > drawn) {
+                return copy(state, Some(text), out);
+            }
+            state.copy_asked = Some((state.drawn, text));
+            let why = "it has hidden or control characters, which a terminal obeys where it is pasted: y again copies it as it \
+                       is, Y as JSON, which spells them out";
+            say(state, Level::Warning, why, out);
         }
         text => copy(state, text, out),
     }
@@ -65,7 +77,7 @@ pub(super) fn digest(state: &mut State, out: &mut Vec<Action>) {
 pub(super) fn json(state: &mut State, out: &mut Vec<Action>) {
     // While a result is told, it is what is copied: request id, index and receipt.
     if let Some(result) = state.changes.result.clone().filter(|_| state.changes.is_told(state.now.ms)) {
-        return copy(state, Some(result), out);
+        return copy(state, Some(escaped(&result)), out);
     }
     // An entry goes with the proof that it is in the log, which is asked for first.
     if state.screen == Screen::Audit && super::tail::copy_with_proof(state, out) {
@@ -87,7 +99,7 @@ pub(super) fn json(state: &mut State, out: &mut Vec<Action>) {
 
 /// An entry with its proof, which has come.
 pub(super) fn proved(state: &mut State, index: u64, text: Option<String>, out: &mut Vec<Action>) {
-    match text {
+    match text.map(|text| escaped(&text)) {
         Some(text) if clipboard::fits(&text) => send(state, text, &format!("entry {index} with its proof"), out),
         text => copy(state, text, out),
     }
@@ -98,6 +110,9 @@ fn report(state: &mut State, out: &mut Vec<Action>) {
     let Some(text) = crate::view::health_report(state) else {
         return say(state, Level::Info, "there is nothing to copy here", out);
     };
+    if !clipboard::fits(&text) {
+        return say(state, Level::Warning, TOO_MUCH, out);
+    }
     let lines = text.lines().count();
     send(state, text, &format!("the report, {}", counted(lines as u64, "line")), out);
 }
@@ -107,7 +122,7 @@ pub(super) fn notes(state: &mut State, out: &mut Vec<Action>) {
     let text = crate::view::notes_text(state);
     let lines = text.lines().count();
     if !clipboard::fits(&text) {
-        return say(state, Level::Warning, "too much for a terminal's clipboard: x writes it to a file", out);
+        return say(state, Level::Warning, TOO_MUCH, out);
     }
     send(state, text, &counted(lines as u64, "line"), out);
 }
@@ -117,15 +132,17 @@ pub(super) fn alarm(state: &mut State, out: &mut Vec<Action>) {
     send(state, crate::view::alarm_text(state), "what is wrong with the log", out);
 }
 
+/// A value as JSON that disturbs no terminal it is pasted into.
 fn document(value: &impl Serialize) -> Option<String> {
-    serde_json::to_string(value).ok()
+    serde_json::to_string(value).ok().map(|json| escaped(&json))
 }
 
 fn copy(state: &mut State, text: Option<String>, out: &mut Vec<Action>) {
     match text {
         None => say(state, Level::Info, "there is nothing to copy here", out),
         Some(text) if !clipboard::fits(&text) => {
-            let why = format!("{} octets are too much for a terminal's clipboard", text.len());
+            // Two versions compared, and what has a list, can be written to a file.
+            let why = format!("{} octets are too much for a terminal's clipboard: x writes a file", text.len());
             say(state, Level::Warning, why, out);
         }
         Some(text) => {

@@ -12,6 +12,7 @@ use crate::action::{Action, Call, TimerId};
 use crate::config::Credential;
 use crate::edit::Line;
 use crate::event::{Code, Key};
+use crate::keymap::Command;
 use crate::secret::Secret;
 use crate::state::audit::AuditScreen;
 use crate::state::changes::Changes;
@@ -27,6 +28,8 @@ use crate::time::seconds;
 
 /// A refresh that found nobody is tried again after so many milliseconds.
 const RENEW_AGAIN_MS: u64 = 10_000;
+/// What the daemon asks for instead is obeyed up to here.
+const RENEW_AGAIN_MS_MAX: u64 = 60_000;
 /// Soonest refresh, in milliseconds, whatever the daemon says of a token's life.
 const RENEW_MIN_MS: u64 = 5_000;
 
@@ -82,6 +85,16 @@ pub(super) fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
     let Some(form) = &mut state.login else { return };
     if (key.code, key.ctrl) == (Code::Char('c'), true) {
         return out.push(Action::Quit);
+    }
+    // No name has these, and where nothing is typed they are no text either.
+    let is_text = !form.busy && form.types();
+    match (key.code, key.ctrl) {
+        (Code::Char('@'), false) if !is_text => return super::daemons::open(state),
+        (Code::Char('!'), false) if !is_text => {
+            form.reads_messages = true;
+            return super::command(state, Command::Messages, None, out);
+        }
+        _ => {}
     }
     if form.busy {
         return;
@@ -223,9 +236,12 @@ pub(super) fn signed_in(state: &mut State, asked: &Asked, session: Session, out:
         demand_factor(state);
     } else {
         send_parked(state, out);
-        // It may be another registry by now, in which somebody else has the same name.
-        if !is_known || matches!(asked.call, Call::Login { .. }) {
-            ask(state, Call::Me, out);
+        // What may be done changes without an end of the session; after signing in it may be another registry, in which
+        // somebody else has the same name.
+        let id = ask(state, Call::Me, out);
+        // A token that is refused though it was made right now is not made once more.
+        if let Some(me) = state.asked.get_mut(&id).filter(|_| asked.call == Call::Refresh) {
+            me.again = true;
         }
     }
 }
@@ -239,21 +255,19 @@ fn refresh_later(state: &mut State, life_seconds: u64, out: &mut Vec<Action>) {
 
 pub(super) fn me(state: &mut State, me: Me, out: &mut Vec<Action>) {
     let was_checking = state.who.is_none();
-    let username = me.username.to_string();
-    let api_token = me.api_token.map(|token| token.label);
-    let is_session = api_token.is_none();
-    if let Some(label) = api_token.as_ref().filter(|_| was_checking) {
+    let who = Who::from(&me);
+    let is_session = who.api_token.is_none();
+    if let Some(label) = who.api_token.as_ref().filter(|_| was_checking) {
         let ends = match &me.token_expires_at {
             Some(at) => format!("which ends {at}"),
             None => "which never ends".to_owned(),
         };
         say(state, Level::Info, format!("here with the API token {label}, {ends}"), out);
     }
-    let Me { id, role, permissions, grants, protected_aliases, .. } = me;
-    if state.who.as_ref().is_some_and(|who| !who.id.is_empty() && who.id != id) {
+    if state.who.as_ref().is_some_and(|known| !known.id.is_empty() && known.id != who.id) {
         forget_session(state);
     }
-    state.who = Some(Who { id, username, role, permissions, grants, api_token, protected_aliases });
+    state.who = Some(who);
     if was_checking {
         if is_session {
             let ends = me.token_expires_at.as_deref().and_then(seconds);
@@ -325,18 +339,24 @@ pub(super) fn failed(state: &mut State, asked: &Asked, error: &ClientError, out:
                 });
             }
         }
-        Call::Refresh if error.status().is_some_and(|status| status < 500) => {
+        Call::Refresh if error.status().is_some_and(|status| status < 500 && !matches!(status, 408 | 429)) => {
             open(state, Some(format!("the session has ended: {}", sentence_short(error))));
         }
         Call::Refresh => {
             state.renewing = false;
-            out.push(Action::TimerSet { id: TimerId::Refresh, after_ms: RENEW_AGAIN_MS });
-            fail_parked(state, &why, out);
+            let asked_ms = match error {
+                ClientError::Problem { retry_after_seconds: Some(seconds), .. } => seconds.saturating_mul(1_000),
+                _ => 0,
+            };
+            let after_ms = RENEW_AGAIN_MS.max(asked_ms.min(RENEW_AGAIN_MS_MAX));
+            out.push(Action::TimerSet { id: TimerId::Refresh, after_ms });
+            fail_parked(state, error, &why, out);
             say(state, Level::Error, why, out);
         }
         Call::Me if error.status() == Some(401) && state.who.is_none() => {
             open(state, Some(format!("the token was refused: {}", sentence_short(error))));
         }
+        Call::Me if error.status() == Some(401) && asked.again => open(state, Some("the session has ended".to_owned())),
         Call::Me if error.status() == Some(401) => renew(state, out),
         Call::Me if error.problem_type() == Some(ProblemType::PasswordChangeRequired) => {
             state.renewing = false;
@@ -361,11 +381,21 @@ fn sentence_short(error: &ClientError) -> String {
 }
 
 /// Nobody answered: what waited for a token is told so, and asked again by hand.
-fn fail_parked(state: &mut State, why: &str, out: &mut Vec<Action>) {
+fn fail_parked(state: &mut State, error: &ClientError, why: &str, out: &mut Vec<Action>) {
     for (id, asked) in std::mem::take(&mut state.parked) {
+        let failed = Err(error.clone());
+        // Forms and panes that wait for it say what it came to.
+        if super::form::reply(state, id, &failed, out)
+            || super::models::peeked(state, id, &failed)
+            || super::models::text(state, id, &failed)
+            || (matches!(asked.call, Call::Look(_)) && super::confirm::looked(state, id, &Err(error.clone()), out))
+        {
+            continue;
+        }
         match asked.call {
             Call::Ingest(_) | Call::Quarantine(_) | Call::Users(_)
                 if super::marks::rows::failed(state, id, why, out) => {}
+            Call::Models(_) if super::marks::failed(state, id, why, out) => {}
             Call::Models(_) => super::fail(&mut state.models.list, id, why),
             Call::Count { .. } => drop(super::confirm::counted(state, id, Err(why.to_owned()))),
             Call::Audit(_) => super::fail(&mut state.audit.list, id, why),

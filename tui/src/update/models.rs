@@ -3,7 +3,7 @@
 use common::client::{ClientError, Sweep};
 use common::name::{ArtifactPath, Version};
 
-use super::{ask, cancel, confirm, form, jump, marks, rows_height, say, scroll, travel, wanted};
+use super::{ask, cancel, confirm, form, go, jump, marks, rows_height, say, scroll, travel, wanted};
 use crate::action::{Action, Answer, Call, FilePurpose, RequestId, TimerId};
 use crate::keymap::Command;
 use crate::layout::layout;
@@ -79,6 +79,13 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
         Command::In => {
             if let Some(row) = state.models.list.selected() {
                 state.models.open = Some(OpenModel::new(row.id.to_string(), Some(row.name.to_string())));
+            }
+        }
+        // The two latest, once they are read.
+        Command::Compare => {
+            if let Some(row) = state.models.list.selected() {
+                let open = OpenModel::new(row.id.to_string(), Some(row.name.to_string()));
+                state.models.open = Some(OpenModel { compares: true, ..open });
             }
         }
         Command::Sort => {
@@ -345,22 +352,30 @@ pub(super) fn set_filter(state: &mut State, text: String, out: &mut Vec<Action>)
 }
 
 /// Opens a model by a reference from elsewhere, and by the name it has there.
-pub(super) fn open(state: &mut State, reference: String, name: Option<String>) {
+pub(super) fn open(state: &mut State, reference: String, name: Option<String>, out: &mut Vec<Action>) {
     state.models.open = Some(OpenModel::new(reference, name));
-    state.last_screen = state.screen;
-    state.screen = Screen::Models;
+    go(state, Screen::Models, out);
 }
 
 /// Opens a version by its model and number: the versions of the model, with this one selected once it is read.
-pub(super) fn open_version(state: &mut State, reference: String, name: Option<String>, version: Version) {
-    open(state, reference, name);
+pub(super) fn open_version(
+    state: &mut State,
+    reference: String,
+    name: Option<String>,
+    version: Version,
+    out: &mut Vec<Action>,
+) {
+    open(state, reference, name, out);
     if let Some(open) = &mut state.models.open {
         open.goal = Some(version);
     }
 }
 
 /// The version that was asked for is selected and shown, if it is among those that were read.
-pub(super) fn versions_came(state: &mut State) {
+pub(super) fn versions_came(state: &mut State, out: &mut Vec<Action>) {
+    if state.models.open.as_mut().is_some_and(|open| std::mem::take(&mut open.compares)) {
+        return compare(state, out);
+    }
     if let Some(open) = &mut state.models.open
         && let Some(goal) = open.goal.take()
         && open.versions.select(&goal.to_string())

@@ -1,7 +1,7 @@
 //! The mouse, where it is asked for: the wheel moves, a click selects, sorts, or does what the hint under it says.
 
 use super::{command, rows_height, say};
-use crate::access::{Access, access, refusal};
+use crate::access::{Access, access};
 use crate::action::Action;
 use crate::event::{Gesture, Mouse};
 use crate::keymap::Command;
@@ -55,7 +55,11 @@ fn click(state: &mut State, areas: &Areas, mouse: Mouse, out: &mut Vec<Action>) 
                 Some(open) => select(&mut open.versions, row, height),
                 None => select(&mut state.models.list, row, height),
             },
-            Screen::Audit => select(&mut state.audit.list, row, height),
+            Screen::Audit => {
+                // Who points at a row wants it to stay.
+                super::audit::pause(state);
+                select(&mut state.audit.list, row, height);
+            }
             Screen::Queue => select(&mut state.queue.list, row, height),
             Screen::Quarantine => select(&mut state.quarantine.list, row, height),
             Screen::Users => select(&mut state.users.list, row, height),
@@ -66,9 +70,7 @@ fn click(state: &mut State, areas: &Areas, mouse: Mouse, out: &mut Vec<Action>) 
             sort_by(state, head, out);
         }
     } else if areas.header.contains(at) {
-        if let Some(screen) = screen_at(state, areas, mouse.x)
-            && refusal(state.who.as_ref(), screen.permission()).is_none()
-        {
+        if let Some(screen) = screen_at(state, areas, mouse.x) {
             command(state, Command::Go(screen), None, out);
         }
     } else if areas.hints.contains(at)
@@ -98,8 +100,11 @@ fn sort_by(state: &mut State, head: &str, out: &mut Vec<Action>) {
 }
 
 fn select<R: Row>(list: &mut Window<R>, row: usize, height: usize) {
-    let key = list.visible(height).nth(row).map(|(row, _)| row.key());
-    if let Some(key) = key {
-        list.select(&key);
+    let here = list.visible(height).position(|(_, is_selected)| is_selected);
+    let is_there = list.visible(height).nth(row).is_some();
+    // The rows stay where they are: the marker goes to the one that was pointed at.
+    if let (Some(here), true) = (here, is_there) {
+        let rows = i64::try_from(row).unwrap_or(i64::MAX) - i64::try_from(here).unwrap_or(0);
+        list.step(rows, height);
     }
 }

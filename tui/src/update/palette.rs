@@ -1,7 +1,7 @@
 //! The palette: commands of the one table, commands with words after them, screens, names that are loaded. Matching is
 //! fuzzy and only over lists held whole; nothing is asked of the daemon for it but names, after typing has rested.
 
-use common::name::{Alias, Version};
+use common::name::{Alias, ModelName, Version};
 use nucleo_matcher::pattern::{AtomKind, CaseMatching, Normalization, Pattern};
 use nucleo_matcher::{Config, Matcher, Utf32Str};
 
@@ -198,7 +198,7 @@ fn enter(state: &mut State, out: &mut Vec<Action>) {
         },
         Act::Model(name) => {
             ran(state, &format!("open {name}"), out);
-            super::models::open(state, name, None);
+            super::models::open(state, name, None, out);
         }
         Act::Row(screen, key) => {
             ran(state, &candidate.text, out);
@@ -660,7 +660,7 @@ pub(super) fn run_line(state: &mut State, line: &str, out: &mut Vec<Action>) -> 
         }
         ("open", [name]) => {
             close(state, out);
-            super::models::open(state, (*name).to_owned(), None);
+            super::models::open(state, (*name).to_owned(), None, out);
         }
         ("goto", [place]) => {
             if let Ok(index) = place.parse::<u64>() {
@@ -679,8 +679,13 @@ pub(super) fn run_line(state: &mut State, line: &str, out: &mut Vec<Action>) -> 
             let number = version.strip_prefix('v').unwrap_or(version);
             let to: Version = number.parse().map_err(|_wrong| format!("{version} is no version, such as v3"))?;
             let alias: Alias = alias.parse().map_err(|why| format!("{why}"))?;
-            let Some((id, name)) = super::models::id_of(state, name) else {
-                return Err(format!("{name} is not loaded: open it first"));
+            // A name is its own reference: the daemon takes it as it takes an id.
+            let (id, name) = match super::models::id_of(state, name) {
+                Some(known) => known,
+                None => {
+                    let name: ModelName = name.parse().map_err(|why| format!("{why}"))?;
+                    (name.to_string(), name.to_string())
+                }
             };
             close(state, out);
             let change = Change::new(Object::Model { id, name }, Deed::Alias { alias, to: Some(to) });
@@ -731,7 +736,7 @@ pub(super) fn run_line(state: &mut State, line: &str, out: &mut Vec<Action>) -> 
     Ok(())
 }
 
-fn set(state: &mut State, name: &str, value: &str, out: &mut Vec<Action>) -> Result<(), String> {
+pub(super) fn set(state: &mut State, name: &str, value: &str, out: &mut Vec<Action>) -> Result<(), String> {
     let known = SETTINGS.iter().find(|(known, _)| *known == name);
     let Some((_, values)) = known else { return Err(format!("{name} is no setting")) };
     if !values.contains(&value) {

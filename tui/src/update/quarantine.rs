@@ -53,7 +53,7 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
                         super::go(state, Screen::Queue, out);
                         state.queue.list.select(&key);
                     }
-                    None => super::models::open_version(state, id.to_string(), Some(name), version),
+                    None => super::models::open_version(state, id.to_string(), Some(name), version, out),
                 }
             }
         }

@@ -39,7 +39,7 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
                 due(state, out);
             }
         }
-        Command::OpenTarget => open_result(state),
+        Command::OpenTarget => open_result(state, out),
         Command::Retry => ask_before(state, &Deed::Retry, out),
         Command::Discard => ask_before(state, &Deed::Discard { reason: String::new() }, out),
         Command::Pause => {
@@ -64,11 +64,11 @@ fn ask_before(state: &mut State, deed: &Deed, out: &mut Vec<Action>) {
 }
 
 /// Opens the version that an item came to.
-fn open_result(state: &mut State) {
+fn open_result(state: &mut State, out: &mut Vec<Action>) {
     let Some(item) = state.queue.list.selected() else { return };
     if let (Some(model), Some(version)) = (item.model, item.version) {
         let name = item.name.clone();
-        super::models::open_version(state, model.to_string(), name, version);
+        super::models::open_version(state, model.to_string(), name, version, out);
     }
 }
 

@@ -98,14 +98,15 @@ pub(super) fn follow_up(state: &mut State, out: &mut Vec<Action>) {
     if let Some(why) = refusal(state.who.as_ref(), Some(Permission::AuditRead)) {
         if !state.log.trust.off {
             state.log.trust.off = true;
-            state.log.turned_away = false;
             state.log.epoch += 1;
             state.log.tail.link = Link::Refused(why);
+            state.log.refused_to.clone_from(&state.who);
             out.push(Action::TailClose);
         }
         return;
     }
-    if state.log.trust.off && !state.log.turned_away && matches!(state.log.tail.link, Link::Refused(_)) {
+    // To the same user the daemon says the same again.
+    if state.log.trust.off && matches!(state.log.tail.link, Link::Refused(_)) && state.log.refused_to != state.who {
         state.log.trust.off = false;
         state.log.tail.link = Link::Closed;
     }
@@ -145,7 +146,7 @@ pub(super) fn leave(state: &mut State, out: &mut Vec<Action>) {
     state.log.cut_at = None;
     state.log.tail.link = Link::Closed;
     // Whether the log may be read is a matter of who comes next.
-    (state.log.trust.off, state.log.turned_away) = (false, false);
+    state.log.trust.off = false;
     out.push(Action::TailClose);
     out.push(Action::TimerDrop(TimerId::Tail));
     out.push(Action::TimerDrop(TimerId::Pages));
@@ -154,7 +155,7 @@ pub(super) fn leave(state: &mut State, out: &mut Vec<Action>) {
 /// C-r: now, and not when the wait is over.
 pub(super) fn at_once(state: &mut State, out: &mut Vec<Action>) {
     state.log.tail.at_once();
-    state.log.turned_away = false;
+    state.log.refused_to = None;
     state.log.send_ms = 0;
     if let Some(not_live) = &mut state.log.not_live {
         not_live.paged_ms = None;
@@ -441,8 +442,9 @@ pub(super) fn failed(state: &mut State, call: LogCall, error: &ClientError, out:
         (LogCall::Receipt(_), _) => say(state, Level::Error, why, out),
         (LogCall::Rotations, Some(400..500)) => state.log.trust.rotations_refused(&why, now, &mut wants),
         (_, Some(403)) | (LogCall::Checkpoint | LogCall::Keys, Some(404)) => {
-            (state.log.trust.off, state.log.turned_away) = (true, true);
+            state.log.trust.off = true;
             state.log.tail.link = Link::Refused(why);
+            state.log.refused_to.clone_from(&state.who);
         }
         (LogCall::Entries(range), _) if is_gone => {
             tail(state, Input::Refused { page: range.clone(), why }, out);

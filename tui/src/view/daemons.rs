@@ -2,7 +2,8 @@
 
 use crate::clean::wrap;
 use crate::layout::{Areas, Class};
-use crate::state::State;
+use crate::state::{Left, State};
+use crate::time::{age, rfc3339};
 use crate::view::pen::{MARKER, Pen, Tone};
 
 /// Columns of a profile's name, and of its address where there is room and where there is less.
@@ -48,7 +49,15 @@ pub(super) fn paint(state: &State, areas: &Areas, selected: usize, pen: &mut Pen
         pen.put(address_x, y, room(address_x, address_columns), url, Tone::Plain);
         let rest_x = address_x + address_columns + 2;
         let now = if is_current { "  this one" } else { "" };
-        let rest = format!("{}{now}  {}", profile.user, profile.notes);
-        pen.put(rest_x, y, room(rest_x, area.width), rest.trim(), Tone::Dim);
+        let Left { badge, seen_at } = match state.settings.left.get(&profile.name) {
+            _ if is_current => Left::from(&state.log.trust.kept()),
+            Some(left) => left.clone(),
+            None => Left::default(),
+        };
+        let seen = seen_at.map(|at| format!("seen {}", age(&rfc3339(at), state.times()))).unwrap_or_default();
+        let who = format!("{}{now}", profile.user);
+        let texts = [who.trim(), &seen, &badge, &profile.notes];
+        let rest = texts.into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("  ");
+        pen.put(rest_x, y, room(rest_x, area.width), &rest, Tone::Dim);
     }
 }

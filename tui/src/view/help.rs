@@ -3,7 +3,7 @@
 use crate::access::refusal;
 use crate::clean::{clean, width, wrap};
 use crate::keymap::{Binding, Context, TABLE, VERBS};
-use crate::state::{Level, State};
+use crate::state::{Level, Note, State};
 use crate::view::pen::{Line, Text, Tone};
 
 /// Columns of the keys.
@@ -136,9 +136,15 @@ pub(super) fn verification_line(state: &State, columns: u16) -> usize {
     lines(state, columns).iter().position(is_it).unwrap_or(0)
 }
 
+/// Messages, the newest first: while the list is held still, those that there were.
+fn listed(state: &State) -> impl Iterator<Item = &Note> {
+    let newer = state.notes_held.map_or(0, |held| state.noted.saturating_sub(held));
+    state.notes.iter().rev().skip(usize::try_from(newer).unwrap_or(usize::MAX))
+}
+
 pub(super) fn messages(state: &State, columns: u16) -> Vec<Line> {
     let mut text = Text::new(columns);
-    for note in state.notes.iter().rev().filter(|note| is_wanted(state, &note.text)) {
+    for note in listed(state).filter(|note| is_wanted(state, &note.text)) {
         let tone = match note.level {
             Level::Info => Tone::Plain,
             Level::Warning => Tone::Warn,
@@ -165,7 +171,7 @@ fn word(level: Level) -> &'static str {
 
 /// Those that are shown, as plain text.
 pub(super) fn notes_text(state: &State) -> String {
-    let shown = state.notes.iter().rev().filter(|note| is_wanted(state, &note.text));
+    let shown = listed(state).filter(|note| is_wanted(state, &note.text));
     shown
         .map(|note| {
             let at = crate::time::rfc3339(note.at.wall_seconds);

@@ -1,6 +1,8 @@
 //! The only writer of cells. Everything goes through [`clean`], is cut to its place and clipped to the buffer, so no
 //! pane can let a control character through or paint outside.
 
+use std::borrow::Cow;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use unicode_segmentation::UnicodeSegmentation;
@@ -8,10 +10,14 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::clean::{clean, cut, to_ascii, width, wrap};
 use crate::state::{Highlight, Settings};
+use crate::time::bytes;
 use crate::view::theme::{Accent, Theme};
 
 /// Stands before the selected row.
 pub const MARKER: &str = "▌";
+
+/// Longest field that is shown whole, in octets.
+const FIELD_OCTETS_MAX: usize = 64 * 1024;
 
 /// What a piece of text means; the theme makes it a style. Never colour alone: words carry the meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,7 +95,7 @@ impl Text {
             self.lines.push(Line(vec![(label, Tone::Dim)]));
             first = " ".repeat(columns);
         }
-        for piece in wrap(&clean(value), room) {
+        for piece in wrap(&clean(&bounded(value)), room) {
             let lead = std::mem::replace(&mut first, " ".repeat(columns));
             self.lines.push(Line(vec![(lead, Tone::Dim), (piece, tone)]));
         }
@@ -97,7 +103,7 @@ impl Text {
 
     /// Free text with an indent, wrapped; its own line breaks are kept.
     pub fn words(&mut self, indent: usize, text: &str, tone: Tone) {
-        for paragraph in text.lines() {
+        for paragraph in bounded(text).lines() {
             for piece in wrap(&clean(paragraph), self.columns.saturating_sub(indent)) {
                 self.lines.push(Line(vec![(" ".repeat(indent), tone), (piece, tone)]));
             }
@@ -108,6 +114,16 @@ impl Text {
     pub fn pieces(&mut self, pieces: Vec<(String, Tone)>) {
         self.lines.push(Line(pieces));
     }
+}
+
+/// A field as far as it is shown: longer ones are cut, and say where the rest is.
+fn bounded(text: &str) -> Cow<'_, str> {
+    if text.len() <= FIELD_OCTETS_MAX {
+        return text.into();
+    }
+    let end = (0..=FIELD_OCTETS_MAX).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    let (shown, rest) = text.split_at(end);
+    format!("{shown}... {} more, Y copies", bytes(rest.len() as u64)).into()
 }
 
 /// How cells are written.
@@ -225,5 +241,27 @@ impl<'a> Pen<'a> {
             width: area.width.saturating_sub(2),
             height: area.height.saturating_sub(2),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FIELD_OCTETS_MAX, Text, Tone};
+
+    /// A field that is longer than a screen is for is cut, and says how much more there is and where.
+    #[test]
+    fn long_fields() {
+        for field in ["a line of words\n".repeat(8_000), "\u{e9}".repeat(50_000), "x".repeat(FIELD_OCTETS_MAX + 1)] {
+            let mut text = Text::new(80);
+            text.words(2, &field, Tone::Plain);
+            text.fact("field", &field, Tone::Plain);
+            let lines = text.lines();
+            let shown: usize = lines.iter().flat_map(|line| &line.0).map(|(text, _)| text.len()).sum();
+            let ends = lines.iter().filter(|line| line.0.iter().any(|(text, _)| text.contains("more, Y"))).count();
+            assert!(shown < 3 * FIELD_OCTETS_MAX && ends == 2, "{shown} {ends}");
+        }
+        let mut text = Text::new(80);
+        text.words(0, &"x".repeat(FIELD_OCTETS_MAX), Tone::Plain);
+        assert!(!text.lines().iter().any(|line| line.0.iter().any(|(text, _)| text.contains("more"))));
     }
 }

@@ -1,7 +1,7 @@
 //! What is believed of the log, in words: the badge, the panel, and the alarm.
 
 use crate::state::State;
-use crate::time::{counted, grouped, rfc3339, time_of_day};
+use crate::time::{counted, grouped, rfc3339};
 use crate::trust::{Badge, Checked};
 use crate::view::pen::{Line, Text, Tone};
 
@@ -86,7 +86,9 @@ pub(super) fn panel(state: &State, width: u16) -> Vec<Line> {
     text.head("THIS SESSION");
     text.fact("verified", &format!("{} of the stream", counted(trust.verified, "entry")), Tone::Plain);
     text.fact("pending", &format!("{} without a checkpoint", counted(trust.pending() as u64, "entry")), Tone::Plain);
-    let newest = trust.checkpoint_at.map_or("none yet".to_owned(), |at| format!("checkpoint at {}", time_of_day(at)));
+    let newest = trust
+        .checkpoint_at
+        .map_or("none yet".to_owned(), |at| format!("checkpoint at {}", state.times().time_of_day(at)));
     text.fact("newest", &newest, Tone::Plain);
     text.fact(
         "twice",

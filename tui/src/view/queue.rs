@@ -7,7 +7,7 @@ use crate::clean::{clean, cut_behind, width};
 use crate::layout::{Areas, Class};
 use crate::state::State;
 use crate::state::queue::{in_other_states, percent, seconds_left, under_way};
-use crate::time::{Now, age, bytes, bytes_exactly, counted, dated, duration, grouped, seconds, time_of_day};
+use crate::time::{Now, age, bytes, bytes_exactly, counted, dated, duration, grouped, seconds};
 use crate::view::pen::{Line, Pen, Text, Tone};
 use crate::view::table::{Column, fixed, flexible, number, stars, table, touched};
 use crate::window::Row as _;
@@ -247,7 +247,7 @@ pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
         text.labels(HISTORY_COLUMNS);
     }
     for step in &item.history {
-        let at = seconds(&step.at).map_or_else(|| step.at.clone(), time_of_day);
+        let at = seconds(&step.at).map_or_else(|| step.at.clone(), |at| now.time_of_day(at));
         let state = step.state.as_str();
         if beside {
             text.fact(&format!("{at}  {state}"), &step.text, Tone::Plain);

@@ -20,6 +20,7 @@ use crate::action::{Entries, LogAnswer, LogCall, Report};
 use crate::export::{Form, Kind, flat_entry, head, row};
 use crate::tail::PAGE;
 use crate::time::counted;
+use crate::transfer::TransferError;
 use crate::transfer::part::Part;
 
 /// Octets of the longest line: an entry as JSON has the length of its leaf, and its index and hash stand around it.
@@ -48,6 +49,10 @@ fn words(error: impl std::fmt::Display) -> String {
     error.to_string()
 }
 
+fn unverified(what: impl Into<String>) -> TransferError {
+    TransferError::NotVerified(what.into())
+}
+
 /// Writes the file; a sentence on what is in it.
 ///
 /// # Errors
@@ -57,6 +62,18 @@ pub(crate) async fn export<F: Fn(Report)>(
     asked: Asked,
     tell: &mut Teller<F>,
 ) -> Result<String, String> {
+    to_file(client, asked, tell).await.map_err(words)
+}
+
+/// As [`export`], with what kind of failure it was.
+///
+/// # Errors
+/// Those of the calls, of the file; `NotVerified` where something is not what the log committed to.
+pub(crate) async fn to_file<F: Fn(Report)>(
+    client: &Client,
+    asked: Asked,
+    tell: &mut Teller<F>,
+) -> Result<String, TransferError> {
     let Asked { entries, form, keys, path } = asked;
     let target = PathBuf::from(&path);
     // What can't be proved is known before a file is made.
@@ -117,7 +134,7 @@ impl File<'_> {
         self.out.write_all(text.as_bytes()).map_err(|cause| format!("can't write {}: {cause}", self.path))
     }
 
-    async fn put(&mut self, row_of: AuditRow, prover: Option<&mut Prover>) -> Result<(), String> {
+    async fn put(&mut self, row_of: AuditRow, prover: Option<&mut Prover>) -> Result<(), TransferError> {
         self.count += 1;
         let text = match (self.form, prover) {
             (Form::Rows(format), _) => row(Kind::Entries, format, &flat_entry(&row_of, format)),
@@ -126,9 +143,9 @@ impl File<'_> {
                 let line = AuditEntry { row: row_of, receipt };
                 serde_json::to_string(&line).map_err(words)? + "\n"
             }
-            (Form::Proofs, None) => return Err("nothing is known to prove it by".to_owned()),
+            (Form::Proofs, None) => return Err(unverified("nothing is known to prove it by")),
         };
-        self.write(&text)
+        Ok(self.write(&text)?)
     }
 }
 
@@ -142,7 +159,7 @@ async fn matching<F: Fn(Report)>(
     file: &mut File<'_>,
     prover: &mut Option<Prover>,
     tell: &mut Teller<F>,
-) -> Result<(), String> {
+) -> Result<(), TransferError> {
     let mut tries = 0;
     loop {
         let cut = match client.audit_export(&query).await {
@@ -153,7 +170,8 @@ async fn matching<F: Fn(Report)>(
                         Ok(Some(row)) => {
                             tries = 0;
                             if query.before.is_some_and(|before| row.index >= before) {
-                                return Err(format!("entry {} came where one below was to come", row.index));
+                                let what = format!("entry {} came where one below was to come", row.index);
+                                return Err(ClientError::Protocol(what).into());
                             }
                             query.before = Some(row.index);
                             file.put(row, prover.as_mut()).await?;
@@ -170,12 +188,12 @@ async fn matching<F: Fn(Report)>(
             || matches!(cut.status(), Some(429 | 503))
             || cut.wants_sign_in();
         if !is_passing || tries == TRIES {
-            return Err(words(cut));
+            return Err(cut.into());
         }
         tries += 1;
         tokio::time::sleep(PAUSE * tries).await;
         if cut.wants_sign_in() {
-            client.refresh().await.map_err(words)?;
+            client.refresh().await?;
         }
     }
 }
@@ -227,17 +245,18 @@ fn runs(mut indices: Vec<u64>) -> Vec<Vec<u64>> {
 }
 
 /// Entries of one bundle.
-async fn marked(client: &Client, run: &[u64]) -> Result<Vec<AuditRow>, String> {
+async fn marked(client: &Client, run: &[u64]) -> Result<Vec<AuditRow>, TransferError> {
     let (Some(newest), Some(oldest)) = (run.first(), run.last()) else { return Ok(Vec::new()) };
     let range = *oldest..newest.saturating_add(1);
-    let leaves = match log::perform(client, LogCall::Entries(range)).await.map_err(words)? {
+    let leaves = match log::perform(client, LogCall::Entries(range)).await? {
         LogAnswer::Entries { leaves: Some(leaves), .. } => leaves,
-        _ => return Err(format!("the bundle of the entries {oldest} to {newest} cannot be cut")),
+        _ => return Err(unverified(format!("the bundle of the entries {oldest} to {newest} cannot be cut"))),
     };
     let row = |index: &u64| {
         let place = usize::try_from(index - oldest).map_err(words)?;
-        let leaf = leaves.get(place).ok_or_else(|| format!("entry {index} was not given"))?;
-        let entry = serde_json::from_slice(leaf).map_err(|error| format!("entry {index} is no entry: {error}"))?;
+        let leaf = leaves.get(place).ok_or_else(|| unverified(format!("entry {index} was not given")))?;
+        let entry =
+            serde_json::from_slice(leaf).map_err(|error| unverified(format!("entry {index} is no entry: {error}")))?;
         Ok(AuditRow { index: *index, entry, leaf_hash: leaf_hash(leaf).to_string() })
     };
     run.iter().map(row).collect()
@@ -285,50 +304,53 @@ impl Nodes for Prover {
 
 impl Prover {
     /// At the newest checkpoint.
-    async fn at_newest(client: &Client, keys: &[Verifier]) -> Result<Self, String> {
+    async fn at_newest(client: &Client, keys: &[Verifier]) -> Result<Self, TransferError> {
         if keys.is_empty() {
-            return Err("the log's key is not known, so nothing can be proved".to_owned());
+            return Err(TransferError::Local("the log's key is not known, so nothing can be proved".to_owned()));
         }
-        let note = match log::perform(client, LogCall::Checkpoint).await.map_err(words)? {
+        let note = match log::perform(client, LogCall::Checkpoint).await? {
             LogAnswer::Checkpoint(note) => note,
-            _ => return Err("there is no checkpoint".to_owned()),
+            _ => return Err(unverified("there is no checkpoint")),
         };
-        let signed =
-            Checkpoint::open(&note, keys).map_err(|error| format!("the checkpoint is not accepted: {error}"))?;
+        let signed = Checkpoint::open(&note, keys)
+            .map_err(|error| unverified(format!("the checkpoint is not accepted: {error}")))?;
         let note = String::from_utf8(note).map_err(words)?;
         Ok(Self { checkpoint: signed.checkpoint, note, tiles: HashMap::new(), order: VecDeque::new() })
     }
 
     /// The receipt of an entry, checked.
-    async fn prove(&mut self, client: &Client, row: &AuditRow) -> Result<Receipt, String> {
+    async fn prove(&mut self, client: &Client, row: &AuditRow) -> Result<Receipt, TransferError> {
         let (index, Checkpoint { origin, size, root }) = (row.index, self.checkpoint.clone());
-        let leaf = canonical_json(&row.entry).map_err(|error| format!("entry {index} is no entry: {error}"))?;
+        let leaf =
+            canonical_json(&row.entry).map_err(|error| unverified(format!("entry {index} is no entry: {error}")))?;
         // A path needs one tile a level, and perhaps those of the right edge.
         for _ in 0..=2 * (usize::from(TILE_LEVEL_MAX) + 1) {
             match inclusion_proof(index, size, self) {
                 Ok(path) => {
                     verify_inclusion(&leaf_hash(&leaf), index, size, &path, &root).map_err(|error| {
-                        format!("entry {index} is not the one that the log of {size} entries committed to: {error}")
+                        let what = format!("entry {index} is not the one that the log of {size} entries committed to");
+                        unverified(format!("{what}: {error}"))
                     })?;
                     return Ok(Receipt::new(&origin, &leaf, &TlogProof { index, path, checkpoint: self.note.clone() }));
                 }
                 Err(ProveError::Nodes(Some(path))) => self.fetch(client, path).await?,
                 Err(ProveError::NotInTree { .. }) => {
-                    return Err(format!("entry {index} is newer than the newest checkpoint"));
+                    let what = format!("entry {index} is newer than the newest checkpoint");
+                    return Err(TransferError::Local(what));
                 }
-                Err(_) => return Err(format!("the tree of {size} entries has no path to entry {index}")),
+                Err(_) => return Err(unverified(format!("the tree of {size} entries has no path to entry {index}"))),
             }
         }
-        Err(format!("the tiles do not lead to entry {index}"))
+        Err(unverified(format!("the tiles do not lead to entry {index}")))
     }
 
-    async fn fetch(&mut self, client: &Client, path: TilePath) -> Result<(), String> {
-        let got = match log::perform(client, LogCall::Tiles(vec![path])).await.map_err(words)? {
+    async fn fetch(&mut self, client: &Client, path: TilePath) -> Result<(), TransferError> {
+        let got = match log::perform(client, LogCall::Tiles(vec![path])).await? {
             LogAnswer::Tiles(tiles) => tiles.into_iter().next(),
             _ => None,
         };
         let tile = got.and_then(|(_, octets)| Tile::new(&octets, path.width()));
-        let tile = tile.ok_or_else(|| format!("{path} has not {} hashes", path.width()))?;
+        let tile = tile.ok_or_else(|| unverified(format!("{path} has not {} hashes", path.width())))?;
         if self.order.len() == TILES_MAX
             && let Some(oldest) = self.order.pop_front()
         {

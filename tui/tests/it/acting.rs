@@ -305,7 +305,9 @@ fn not_allowed() {
         assert!(message(&viewer).contains("needs "), "{key}: {}", message(&viewer));
     }
     viewer.press("5").wait(400);
-    assert_eq!((asked(&viewer), viewer.state.screen), (before, Screen::Models));
+    assert_eq!((asked(&viewer), viewer.state.screen), (before, Screen::Users));
+    assert!(viewer.shows("needs user.manage (admin); you are viewer"), "{}", viewer.screen());
+    viewer.press("[");
     assert!(viewer.shows("(D delete)"), "{}", viewer.screen());
 
     let mut console = console();

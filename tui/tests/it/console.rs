@@ -32,6 +32,8 @@ use tui::view::draw;
 use crate::made_log::MadeLog;
 use crate::newer_words::newer;
 
+/// Answers of which each asks for the next, at most.
+const DEPTH_MAX: usize = 100;
 /// 2026-07-22T12:03:11Z.
 pub(crate) const NOW: i64 = 1_784_721_791;
 
@@ -134,6 +136,8 @@ pub(crate) struct Console {
     pub(crate) hold: bool,
     pub(crate) timers: BTreeMap<TimerId, u64>,
     pub(crate) others: Vec<Action>,
+    /// Answers that are being taken, each asking for the next.
+    depth: usize,
     refreshing: Refreshing,
 }
 
@@ -186,6 +190,7 @@ impl Console {
             hold: false,
             timers: BTreeMap::new(),
             others: Vec::new(),
+            depth: 0,
             refreshing: Refreshing::default(),
         }
     }
@@ -256,6 +261,9 @@ impl Console {
     }
 
     fn act(&mut self, actions: Vec<Action>) {
+        self.depth += 1;
+        let newest = self.calls.len().saturating_sub(8);
+        assert!(self.depth < DEPTH_MAX, "one answer asks for the next, without an end: {:?}", &self.calls[newest..]);
         for action in actions {
             match action {
                 Action::Request { id, call } => {
@@ -281,6 +289,7 @@ impl Console {
                 other => self.others.push(other),
             }
         }
+        self.depth -= 1;
     }
 
     /// Answers a request.

@@ -272,15 +272,17 @@ fn a_changed_entry_is_noticed() {
 fn roles() {
     let mut console = Console::signed_in(80, 24, Registry { role: Role::Viewer, ..Registry::default() });
     let before = console.calls.len();
-    for (keys, why) in [
-        ("2", "needs audit.read (auditor or admin); you are viewer"),
-        ("4", "needs quarantine.read (auditor or admin)"),
-        ("5", "needs user.manage (admin)"),
-        ("o", "o: needs audit.read"),
+    // A screen opens, and says what it is and who may see it.
+    for (keys, screen, what, why) in [
+        ("2", Screen::Audit, "the log of all that was done", "needs audit.read (auditor or admin); you are viewer"),
+        ("4", Screen::Quarantine, "versions that inspection distrusts", "needs quarantine.read (auditor or admin)"),
+        ("5", Screen::Users, "who may sign in", "needs user.manage (admin)"),
+        ("1", Screen::Models, "team-nlp/", "filter: none"),
+        ("o", Screen::Models, "team-nlp/", "o: needs audit.read"),
     ] {
         console.press(keys).wait(400);
-        assert!(console.shows(why), "{keys}: {}", console.screen());
-        assert_eq!(console.state.screen, Screen::Models);
+        assert!(console.shows(what) && console.shows(why), "{keys}: {}", console.screen());
+        assert_eq!(console.state.screen, screen);
         console.wait(10_000);
     }
     assert_eq!(console.calls.len(), before);
@@ -436,7 +438,7 @@ fn a_session_that_ends() {
     console.press("<Enter>");
     assert_eq!(console.held.len(), 1);
     console.release();
-    assert_eq!(console.calls.iter().rev().take(3).map(Call::name).filter(|name| *name == "GET /models").count(), 1);
+    assert_eq!(console.calls.iter().rev().take(4).map(Call::name).filter(|name| *name == "GET /models").count(), 1);
     assert!(console.state.parked.is_empty() && console.shows("VERSION"));
 
     console.press("q");
@@ -535,7 +537,7 @@ fn late_replies() {
 fn help_and_overlays() {
     let mut console = console();
     console.press("?");
-    assert!(console.shows("Keys") && console.shows("part of name or description"));
+    assert!(console.shows("Keys") && console.shows("words of name or description"));
     console.press("G?");
     assert!(console.shows("NAME"));
     console.press("<C-z><C-l>");

@@ -8,6 +8,7 @@ mod commands;
 mod console;
 mod everyday;
 mod fresh;
+mod habits;
 mod keys;
 mod log;
 mod made_log;

@@ -6,7 +6,7 @@ use ratatui::style::{Color, Modifier};
 use tui::action::{Action, Call, TimerId};
 use tui::config::Credential;
 use tui::event::Size;
-use tui::state::{Highlight, Overlay, ProfileRow, Screen};
+use tui::state::{Highlight, Left, Overlay, ProfileRow, Screen};
 use tui::view::draw;
 use tui::view::theme::{Accent, Theme};
 
@@ -57,6 +57,10 @@ fn daemons() {
     console.press("@");
     assert_eq!(console.state.overlay, Some(Overlay::Daemons(1)));
     assert!(console.shows("staging.example") && console.shows("this one"));
+    // How its log was left is told before it is spoken to.
+    let left = Left { badge: "v 10000122".to_owned(), seen_at: Some(console.state.now.wall_seconds - 2 * 86_400) };
+    console.state.settings.left.insert("staging".to_owned(), left);
+    assert!(console.shows("seen 2 d  v 10000122"), "{}", console.screen());
     console.press("jjj<Enter>");
     assert_eq!(console.others.last(), Some(&Action::Switch("staging".to_owned())));
     let asked = console.others.len();

@@ -807,9 +807,18 @@ static LIST_USERS: Endpoint = Endpoint {
     access: USERS,
     audit: Refusals(&Action::UserList),
     params: &[
-        query("q", Shape::Text { min: 1, max: 64 }, "Part of the name, ignoring case."),
+        query(
+            "q",
+            Shape::Text { min: 1, max: 64 },
+            "Words that must all be in the name, ignoring case; several between double quotes are one.",
+        ),
         query("role", Shape::OneOf(&["viewer", "contributor", "auditor", "admin"]), "With this role."),
         query("state", Shape::OneOf(&["active", "disabled"]), "Those who may sign in, or those who may not."),
+        query(
+            "not",
+            Shape::Patterns("^role:(viewer|contributor|auditor|admin)$"),
+            "What users must not be, such as `role:viewer`; repeat it, at most 16 times: none may hold.",
+        ),
         query(
             "sort",
             Shape::OneOf(&[
@@ -1781,7 +1790,11 @@ static LIST_QUARANTINE: Endpoint = Endpoint {
     audit: Refusals(&Action::ModelList),
     params: &[
         query("blocked", Shape::Flag, "Those that were blocked for good instead."),
-        query("q", Shape::Text { min: 1, max: 200 }, "Part of the model's name, ignoring case."),
+        query(
+            "q",
+            Shape::Text { min: 1, max: 200 },
+            "Words that must all be in the model's name, ignoring case; several between double quotes are one.",
+        ),
         query(
             "rule",
             Shape::Pattern("^[a-z0-9._-]{1,64}([.][*])?$"),
@@ -1793,6 +1806,11 @@ static LIST_QUARANTINE: Endpoint = Endpoint {
             "What inspection came to.",
         ),
         query("sender", Shape::Pattern("^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"), "Who published it."),
+        query(
+            "not",
+            Shape::Patterns("^(rule|verdict|sender):[A-Za-z0-9._*-]{1,66}$"),
+            "What they must not be, as `field:value`, such as `verdict:suspicious` or `rule:pickle.*`; repeat it, at most 16 times: none may hold.",
+        ),
         LIMIT,
         CURSOR,
         BEFORE,
@@ -1827,7 +1845,11 @@ static LIST_INGEST: Endpoint = Endpoint {
             Shape::Patterns("^(seen|waiting|hashing|scanning|storing|done|quarantined|rejected|failed)$"),
             "In one of these states; repeatable.",
         ),
-        query("q", Shape::Text { min: 1, max: 200 }, "Part of the path, ignoring case."),
+        query(
+            "q",
+            Shape::Text { min: 1, max: 200 },
+            "Words that must all be in the path, ignoring case; several between double quotes are one.",
+        ),
         LIMIT,
         CURSOR,
         BEFORE,

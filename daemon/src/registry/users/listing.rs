@@ -16,6 +16,7 @@ use crate::registry::grants;
 use crate::registry::{Inner, render, totp};
 use crate::store::View;
 use crate::store::records::UserRecord;
+use crate::store::view::words;
 
 /// Users read at once.
 const PAGE: usize = 500;
@@ -37,10 +38,12 @@ pub enum UserSort {
 /// Which users, in what order.
 #[derive(Debug, Clone, Default)]
 pub struct UserListing {
-    /// Part of the name.
+    /// Words that must all be in the name, ignoring case; several between double quotes are one.
     pub q: Option<String>,
     /// With this role.
     pub role: Option<Role>,
+    /// With none of these roles.
+    pub not_roles: Vec<Role>,
     /// Disabled ones, or the others.
     pub disabled: Option<bool>,
     /// The order.
@@ -58,13 +61,14 @@ type Place = (i64, UserName);
 
 impl UserListing {
     fn takes(&self, user: &UserRecord) -> bool {
-        self.q.as_ref().is_none_or(|text| user.name.as_str().contains(&text.to_lowercase()))
+        self.q.as_ref().is_none_or(|text| words(&text.to_lowercase()).all(|word| user.name.as_str().contains(word)))
             && self.role.is_none_or(|role| user.role == role)
+            && !self.not_roles.contains(&user.role)
             && self.disabled.is_none_or(|disabled| user.disabled == disabled)
     }
 
     fn is_whole(&self) -> bool {
-        self.q.is_none() && self.role.is_none() && self.disabled.is_none()
+        self.q.is_none() && self.role.is_none() && self.not_roles.is_empty() && self.disabled.is_none()
     }
 
     fn place(&self, user: &UserRecord) -> Place {
@@ -83,8 +87,8 @@ impl UserListing {
 /// # Errors
 /// `Invalid` for the cursor.
 pub(super) fn page(inner: &Inner, view: &dyn View, listing: &UserListing) -> Result<Page<User>, RegistryError> {
-    let UserListing { q, role, disabled, sort, down, limit, seek } = listing;
-    let of = list_id("users", &(q, role, disabled, sort, down));
+    let UserListing { q, role, not_roles, disabled, sort, down, limit, seek } = listing;
+    let of = list_id("users", &(q, role, not_roles, disabled, sort, down));
     let sought = cursor::seek::<Place>(&of, seek)?;
     // One more than asked tells whether there is another page.
     let limit = bounded(*limit);

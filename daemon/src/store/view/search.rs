@@ -46,7 +46,7 @@ fn changed<'t>(before: &[u8], now: &'t [u8]) -> &'t [u8] {
 }
 
 /// The words of a text that is searched for: what is between blanks, and between double quotes with its blanks.
-pub(super) fn words(text: &str) -> impl Iterator<Item = &str> {
+pub(crate) fn words(text: &str) -> impl Iterator<Item = &str> {
     text.split('"').enumerate().flat_map(|(at, part)| {
         let is_phrase = at % 2 == 1;
         let (phrase, rest) = if is_phrase { (Some(part), "") } else { (None, part) };

@@ -19,8 +19,8 @@ use crate::state::{Overlay, Screen};
 use crate::terminal::output_columns;
 use crate::time::counted;
 use crate::update::{
-    acknowledge, begin_sweep, change_password, download, export, log_out, set_up_factor, shown_zone, sign_in_again,
-    trust_key, undo, upload,
+    acknowledge, begin_sweep, change_password, check, download, export, full_time, log_out, set, set_up_factor,
+    shown_zone, sign_in_again, trust_key, undo, upload,
 };
 use crate::view::overlay_lines;
 use common::client::Sweep;
@@ -40,23 +40,28 @@ const HELP: &[(&str, &str)] = &[
     ("queue [FILTER]", "the drop folder: words of the path, state:"),
     ("quarantine [FILTER]", "versions that are held; state:blocked those that are blocked for good"),
     ("audit [FILTER]", "entries, newest first: actor: action: outcome: target: ip: since: until:"),
-    ("goto INDEX", "an entry"),
+    ("goto INDEX|TIME", "an entry; the first that is not before a time"),
     ("health", "what the daemon says of itself"),
     ("more", "the next page of the list"),
     ("again", "the list anew"),
     ("NUMBER", "the row of that number, closer; in other commands it is written #NUMBER"),
     ("open MODEL", "a model by name, name:3, name@alias or digest"),
     ("tail [FILTER]", "the log as it grows, until Enter"),
+    ("check [FROM[-TO]]", "check all entries of the log, or some; jobs says how far it is"),
     ("verification", "how the log is verified, and what is pinned"),
     ("audit acknowledge REASON", "acknowledge that the log's verification failed"),
     ("audit trust", "trust the log's key, once it was compared by another way"),
     ("upload FILE MODEL", "a file as a new version"),
     ("download VERSION [FILE]", "a file of a version, to this folder"),
-    ("export csv|jsonl FILE", "all of the list, to a file"),
+    (
+        "export csv|jsonl FILE [--raw]",
+        "all of the list, to a file; --raw leaves cells that look like formulas as they are",
+    ),
     ("undo", "take the last change back, for 8 s"),
     ("do", "the changes that can be made, with their tier, and why not"),
     ("jobs, messages", "what runs, what was asked and answered"),
     ("whoami", "who is signed in, and what they may do"),
+    ("set NAME VALUE", "how this console writes: time utc|local|age, ascii on|off"),
     ("profiles, profile NAME", "the daemons there are; another one"),
     ("remember on|off", "keep the session until logout, or no more"),
     ("login, logout", "sign in, or end the session"),
@@ -64,6 +69,14 @@ const HELP: &[(&str, &str)] = &[
     ("second-factor", "set up a second factor for your own sign-ins"),
     ("help, quit", "this list; the end"),
 ];
+
+/// Words as one line, as they can be typed: a text with blanks is in quotes.
+fn joined(words: &[String]) -> String {
+    let quoted = |word: &String| {
+        if word.contains(char::is_whitespace) { format!("\"{word}\"") } else { word.clone() }
+    };
+    words.iter().map(quoted).collect::<Vec<_>>().join(" ")
+}
 
 impl Plain {
     /// Does what was typed.
@@ -76,7 +89,7 @@ impl Plain {
         if word != "quit" {
             self.leaving = false;
         }
-        let joined = rest.join(" ");
+        let joined = joined(rest);
         let result = match (word.trim_start_matches(':'), rest) {
             ("help" | "?", _) => self.help(),
             ("quit" | "exit" | "q", []) => self.quit_or_ask(),
@@ -92,7 +105,16 @@ impl Plain {
             ("audit" | "entries", _) => self.list(Kind::Entries, None, &joined),
             ("more" | "m", []) => self.page(),
             ("again" | "refresh", []) => self.again(),
-            ("goto", [index]) => self.closer(What::Entry, index),
+            ("goto", [index]) if index.parse::<u64>().is_ok() => self.closer(What::Entry, index),
+            ("goto", [_, ..]) => self.at_time(&joined),
+            ("check", _) => {
+                let actions = check(&mut self.bare.engine.state, &joined).map_err(CliError::Refused);
+                actions.map(|actions| self.bare.act(actions))
+            }
+            ("set", [name, value]) => {
+                let actions = set(&mut self.bare.engine.state, name, value).map_err(CliError::Usage);
+                actions.map(|actions| self.bare.act(actions))
+            }
             ("open", [reference]) => self.closer(What::Model, reference),
             ("health", []) => self.health(),
             ("tail", _) => self.follow(&joined),
@@ -100,7 +122,8 @@ impl Plain {
             ("messages", []) => self.overlay(Overlay::Messages(0)),
             ("jobs", []) => self.jobs(),
             ("download", [reference, file @ ..]) if file.len() < 2 => self.download(reference, file.first()),
-            ("export", [format, path]) => self.export(format, path),
+            ("export", [format, path]) => self.export(format, path, false),
+            ("export", [format, path, raw]) if raw == "--raw" => self.export(format, path, true),
             ("undo", []) => self.undo(),
             ("do", []) => {
                 let lines = ACTS.iter().map(|act| listed(self.state(), act));
@@ -146,6 +169,20 @@ impl Plain {
             Err(error) => self.failed(&error),
             Ok(()) => Ok(()),
         }
+    }
+
+    /// The first entry that is not before a time.
+    fn at_time(&mut self, typed: &str) -> Result<(), CliError> {
+        let full =
+            full_time(self.state(), typed).map_err(|why| CliError::Usage(format!("an index, or a time: {why}")))?;
+        let Answer::Position(reply) = self.bare.request(Call::Position(full.clone()))? else {
+            return Err(wrong_answer());
+        };
+        let common::api::AuditPosition { index, size, .. } = reply.body;
+        if index >= size {
+            self.say(&format!("no entry is as new as {full}: this is the newest"))?;
+        }
+        self.closer(What::Entry, &index.min(size.saturating_sub(1)).to_string())
     }
 
     fn failed(&mut self, error: &CliError) -> Result<(), CliError> {
@@ -205,8 +242,8 @@ impl Plain {
         if let Some(why) = refusal(self.state().who.as_ref(), screen.permission()) {
             return self.say(&why);
         }
-        let (orders, words): (Vec<&str>, Vec<&str>) =
-            filter.split_whitespace().partition(|word| word.starts_with("sort:"));
+        // Only what stands between blanks: a text in quotes is looked for.
+        let (orders, words): (Vec<&str>, Vec<&str>) = filter.split(' ').partition(|word| word.starts_with("sort:"));
         let sort = orders.last().and_then(|order| order.strip_prefix("sort:"));
         let listing = Listing::new(kind, id, &words.join(" "), sort).map_err(CliError::Usage)?;
         self.begin(listing)
@@ -428,9 +465,9 @@ impl Plain {
         Ok(())
     }
 
-    fn export(&mut self, format: &str, path: &str) -> Result<(), CliError> {
+    fn export(&mut self, format: &str, path: &str, raw: bool) -> Result<(), CliError> {
         let format = match format {
-            "csv" => Format::Csv { raw: false },
+            "csv" => Format::Csv { raw },
             "jsonl" => Format::JsonLines,
             other => return self.say(&format!("{other} is none of csv, jsonl")),
         };
