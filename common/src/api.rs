@@ -5,6 +5,7 @@ mod tokens;
 
 mod webhooks;
 
+pub mod bulk;
 pub mod gc;
 pub mod quota;
 pub mod retention;
@@ -19,7 +20,8 @@ use self::gc::GcStatus;
 use self::retention::RetentionStatus;
 use crate::audit::Receipt;
 use crate::digest::Digest;
-use crate::grant::{Grant, GrantBody};
+use crate::grant::{Grant, GrantBody, GrantTold};
+use crate::known::Known;
 use crate::name::{Alias, ArtifactPath, ModelId, ModelName, UploadId, UserName, Version};
 use crate::role::{Permission, Role};
 
@@ -58,7 +60,8 @@ pub struct Token {
     /// Seconds until the token expires.
     pub expires_in: u64,
     /// The user's role.
-    pub role: Role,
+    #[schema(value_type = Role)]
+    pub role: Known<Role>,
     /// The user's name.
     pub username: UserName,
     /// Whether nothing but `POST /me/password` is allowed until the password is changed.
@@ -77,15 +80,18 @@ pub struct Me {
     pub username: UserName,
     /// Whether it is a person or a program.
     #[serde(default)]
-    pub kind: UserKind,
+    #[schema(value_type = UserKind)]
+    pub kind: Known<UserKind>,
     /// The role.
-    pub role: Role,
+    #[schema(value_type = Role)]
+    pub role: Known<Role>,
     /// What may be done with this token: what the role allows, as far as the token's scope goes; of what is about models, where no grant says otherwise.
-    pub permissions: Vec<Permission>,
+    #[schema(value_type = Vec<Permission>)]
+    pub permissions: Vec<Known<Permission>>,
     /// What may be done with models by their names, beside the role; what grants mean stands with `PATCH /users/{name}`.
     #[serde(default)]
     #[schema(value_type = Vec<GrantBody>)]
-    pub grants: Vec<Grant>,
+    pub grants: Vec<GrantTold>,
     /// Whether the password must be changed first.
     pub must_change_password: bool,
     /// Whether a second factor is asked for at a sign-in.
@@ -102,6 +108,10 @@ pub struct Me {
     /// The API token, where it is one.
     #[serde(default)]
     pub api_token: Option<MyApiToken>,
+    /// The aliases that only those with `alias.protected` may set, move and clear, of whatever model.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub protected_aliases: Vec<Alias>,
 }
 
 /// Body of `POST /me/password`.
@@ -223,13 +233,15 @@ pub struct User {
     pub username: UserName,
     /// Whether it is a person or a program.
     #[serde(default)]
-    pub kind: UserKind,
+    #[schema(value_type = UserKind)]
+    pub kind: Known<UserKind>,
     /// The role.
-    pub role: Role,
+    #[schema(value_type = Role)]
+    pub role: Known<Role>,
     /// What the user may do with models by their names, beside the role; none where nothing was granted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(value_type = Vec<GrantBody>)]
-    pub grants: Vec<Grant>,
+    pub grants: Vec<GrantTold>,
     /// A disabled user can't sign in, and no token of theirs is accepted.
     pub disabled: bool,
     /// Whether the password must be changed at the next sign-in.
@@ -321,9 +333,11 @@ pub struct UserPatch {
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 pub struct RoleInfo {
     /// The role.
-    pub role: Role,
+    #[schema(value_type = Role)]
+    pub role: Known<Role>,
     /// What it allows.
-    pub permissions: Vec<Permission>,
+    #[schema(value_type = Vec<Permission>)]
+    pub permissions: Vec<Known<Permission>>,
 }
 
 // ---- lists ----------------------------------------------------------------------------------------------------------
@@ -382,13 +396,25 @@ pub enum Origin {
     Attested,
 }
 
+impl Origin {
+    /// The wire name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Measured => "measured",
+            Self::Claimed => "claimed",
+            Self::Attested => "attested",
+        }
+    }
+}
+
 /// One metadata field.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Metadatum {
     /// The value.
     pub value: Value,
     /// Where it comes from.
-    pub origin: Origin,
+    #[schema(value_type = Origin)]
+    pub origin: Known<Origin>,
 }
 
 /// Something inspection found.
@@ -435,11 +461,22 @@ pub enum Decision {
     Blocked,
 }
 
+impl Decision {
+    /// The wire name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Released => "released",
+            Self::Blocked => "blocked",
+        }
+    }
+}
+
 /// What a person last decided over a version's findings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Review {
     /// The decision.
-    pub decision: Decision,
+    #[schema(value_type = Decision)]
+    pub decision: Known<Decision>,
     /// By whom.
     pub by: String,
     /// When.
@@ -478,7 +515,8 @@ pub struct VersionInfo {
     /// The number.
     pub version: Version,
     /// Its state.
-    pub state: State,
+    #[schema(value_type = State)]
+    pub state: Known<State>,
     /// Why it is in that state, where somebody gave a reason.
     pub state_reason: Option<String>,
     /// Since when it is in that state.
@@ -639,7 +677,8 @@ pub struct ModelRow {
     /// Aliases.
     pub aliases: Vec<AliasInfo>,
     /// `deleted` for a deleted model, else the state of its latest version.
-    pub state: State,
+    #[schema(value_type = State)]
+    pub state: Known<State>,
     /// Number of the latest version.
     pub latest_version: Option<Version>,
     /// Format of the latest version, its card and configuration left out; `mixed` where its files differ.
@@ -1221,6 +1260,18 @@ pub enum IngestKind {
     Other,
 }
 
+impl IngestKind {
+    /// The wire name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Folder => "folder",
+            Self::Sidecar => "sidecar",
+            Self::Other => "other",
+        }
+    }
+}
+
 /// An item of the drop folder.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct IngestItem {
@@ -1230,9 +1281,11 @@ pub struct IngestItem {
     /// Its path below the drop folder's `incoming/`; what is not UTF-8 is replaced.
     pub path: String,
     /// What it is.
-    pub kind: IngestKind,
+    #[schema(value_type = IngestKind)]
+    pub kind: Known<IngestKind>,
     /// Where it stands.
-    pub state: IngestState,
+    #[schema(value_type = IngestState)]
+    pub state: Known<IngestState>,
     /// What it waits for, or why it failed; none where the state says it all.
     pub reason: Option<String>,
     /// Octets of its files, as far as they are known.
@@ -1284,7 +1337,8 @@ pub struct IngestStep {
     /// When.
     pub at: String,
     /// The state it came to.
-    pub state: IngestState,
+    #[schema(value_type = IngestState)]
+    pub state: Known<IngestState>,
     /// What happened.
     pub text: String,
 }
@@ -1326,7 +1380,8 @@ pub struct IntakeStatus {
     /// Seconds that a file must rest.
     pub settle_seconds: u64,
     /// Items in each state.
-    pub states: BTreeMap<IngestState, u64>,
+    #[schema(value_type = BTreeMap<IngestState, u64>)]
+    pub states: BTreeMap<Known<IngestState>, u64>,
     /// Items that are read, inspected or stored.
     pub active: u64,
     /// Items that came to a version within the last hour.

@@ -3,6 +3,7 @@
 //! keeps the bearer token, so that no caller needs to hold it. What to do about an error, and when to refresh a token, is
 //! for the caller.
 
+mod bulk;
 mod change;
 mod keep;
 mod resumable;
@@ -38,6 +39,7 @@ use crate::api::{
 };
 use crate::certificate::Certificate;
 use crate::digest::Digest;
+use crate::known::Known;
 use crate::name::{ArtifactPath, ItemId, UserName, Version};
 use crate::problem::{self, Problem, ProblemType};
 use crate::role::Role;
@@ -45,6 +47,7 @@ use crate::tls::{TlsError, Trust};
 
 use self::way::Way;
 
+pub use self::bulk::{BulkLines, Sweep};
 pub use self::change::VersionVerb;
 pub use self::resumable::{NewUpload, Publishing};
 pub use self::sse::{
@@ -207,7 +210,7 @@ pub struct Session {
     /// The user's name.
     pub username: UserName,
     /// The user's role.
-    pub role: Role,
+    pub role: Known<Role>,
     /// Whether nothing but [`Client::change_password`] is allowed until the password is changed.
     pub must_change_password: bool,
     /// Whether nothing but [`Client::enrol_totp`] is allowed until there is a second factor.
@@ -251,6 +254,27 @@ pub struct ModelQuery {
     pub before: Option<String>,
     /// Rows wanted, 1..1000; the daemon's default where none is given.
     pub limit: Option<u32>,
+}
+
+impl ModelQuery {
+    /// A target with which models are wanted, and in what order; not with the page.
+    fn wanted(&self, target: Target) -> Target {
+        target
+            .param("q", &self.q)
+            .each("tag", &self.tags)
+            .each("params", &self.params)
+            .each("dtype", &self.dtypes)
+            .each("not", &self.not)
+            .param("verdict", &self.verdict)
+            .param("since", &self.since)
+            .param("state", self.state.map_or("", State::as_str))
+            .param("format", &self.format)
+            .param("alias", &self.alias)
+            .param("uploader", &self.uploader)
+            .param("rule", &self.rule)
+            .param("license", &self.licence)
+            .param("sort", &self.sort)
+    }
 }
 
 /// As `before`: the last page.
@@ -617,21 +641,8 @@ impl Client {
     /// # Errors
     /// [`ProblemType::Invalid`] for values the daemon doesn't take; those of every call.
     pub async fn models(&self, query: &ModelQuery) -> Result<Reply<Page<ModelRow>>, ClientError> {
-        let target = Target::new(&["models"])
-            .param("q", &query.q)
-            .each("tag", &query.tags)
-            .each("params", &query.params)
-            .each("dtype", &query.dtypes)
-            .each("not", &query.not)
-            .param("verdict", &query.verdict)
-            .param("since", &query.since)
-            .param("state", query.state.map_or("", State::as_str))
-            .param("format", &query.format)
-            .param("alias", &query.alias)
-            .param("uploader", &query.uploader)
-            .param("rule", &query.rule)
-            .param("license", &query.licence)
-            .param("sort", &query.sort)
+        let target = query
+            .wanted(Target::new(&["models"]))
             .param("cursor", query.cursor.as_deref().unwrap_or_default())
             .param("before", query.before.as_deref().unwrap_or_default())
             .number("limit", query.limit.map(u64::from));
@@ -815,7 +826,7 @@ impl Client {
     /// # Errors
     /// [`ProblemType::Forbidden`] without `audit.read`; those of every call.
     pub async fn audit_export(&self, query: &AuditQuery) -> Result<Download, ClientError> {
-        let reply = self.open(query.target().param("format", "ndjson"), NDJSON, &[]).await?;
+        let reply = self.open(Method::GET, query.target().param("format", "ndjson"), NDJSON, &[]).await?;
         if reply.body.status() != StatusCode::OK {
             return Err(ClientError::Protocol(format!("status {} to an export", reply.body.status())));
         }
@@ -836,7 +847,7 @@ impl Client {
     /// Those of every call.
     pub async fn ready(&self) -> Result<Ready, ClientError> {
         let Answer { status, body, .. } = self.octets("/readyz").await?;
-        serde_json::from_slice(&body).map_err(|why| ClientError::Protocol(format!("status {status} to /readyz: {why}")))
+        from_json(&body).map_err(|why| ClientError::Protocol(format!("status {status} to /readyz{why}")))
     }
 
     /// `GET /version`.
@@ -860,7 +871,7 @@ impl Client {
         let number = version.to_string();
         let mut segments = vec!["models", reference, "versions", &number, "files"];
         segments.extend(path.as_str().split('/'));
-        let reply = self.open(Target::new(&segments), JSON, &[no_redirect()]).await?;
+        let reply = self.open(Method::GET, Target::new(&segments), JSON, &[no_redirect()]).await?;
         if reply.body.status() != StatusCode::OK {
             return Err(ClientError::Protocol(format!("status {} to a download", reply.body.status())));
         }
@@ -935,14 +946,14 @@ impl Client {
     /// Asks for something that goes on, and reads the head of the answer. The connection ends with it.
     async fn open(
         &self,
+        method: Method,
         target: Target,
         accept: &'static str,
         fields: &[(&'static str, String)],
     ) -> Result<Reply<Response<Incoming>>, ClientError> {
-        let (_connection, reply) =
-            timeout(WHOLE_TIMEOUT, self.send_with(Method::GET, target, None, true, accept, fields))
-                .await
-                .unwrap_or_else(|_elapsed| Err(self.late(WHOLE_TIMEOUT)))?;
+        let (_connection, reply) = timeout(WHOLE_TIMEOUT, self.send_with(method, target, None, true, accept, fields))
+            .await
+            .unwrap_or_else(|_elapsed| Err(self.late(WHOLE_TIMEOUT)))?;
         Ok(reply)
     }
 
@@ -1208,9 +1219,20 @@ const NDJSON: &str = "application/x-ndjson";
 fn fitting<T: DeserializeOwned>(reply: Reply<Bytes>) -> Result<Reply<T>, ClientError> {
     let Reply { body, request_id, log_index, etag } = reply;
     let bytes = Zeroizing::new(Vec::from(body));
-    let body = serde_json::from_slice(&bytes)
-        .map_err(|cause| ClientError::Protocol(format!("its JSON doesn't fit: {cause}")))?;
+    let body = from_json(&bytes).map_err(|why| ClientError::Protocol(format!("its JSON doesn't fit{why}")))?;
     Ok(Reply { body, request_id, log_index, etag })
+}
+
+/// A value of JSON; where it doesn't fit, ` at <path of the field>: <why>`.
+fn from_json<T: DeserializeOwned>(octets: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(octets).map_err(|cause| {
+        // What fits is read without keeping the place in mind; what doesn't is read again to tell it.
+        let mut reader = serde_json::Deserializer::from_slice(octets);
+        match serde_path_to_error::deserialize::<_, T>(&mut reader) {
+            Err(error) if error.path().iter().next().is_some() => format!(" at {}: {}", error.path(), error.inner()),
+            Err(_) | Ok(_) => format!(": {cause}"),
+        }
+    })
 }
 
 fn to_json(body: &impl Serialize) -> Result<Bytes, ClientError> {
@@ -1244,13 +1266,11 @@ fn retry_after(headers: &HeaderMap) -> Option<u64> {
 fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ClientError {
     let media = text(headers, header::CONTENT_TYPE.as_str()).unwrap_or("no content type");
     if media.split(';').next().map(str::trim) == Some(problem::CONTENT_TYPE) {
-        return match serde_json::from_slice::<Problem>(body) {
+        return match from_json::<Problem>(body) {
             Ok(problem) => {
                 ClientError::Problem { problem: Box::new(problem), retry_after_seconds: retry_after(headers) }
             }
-            Err(cause) => {
-                ClientError::Protocol(format!("status {status} with a problem document that doesn't fit: {cause}"))
-            }
+            Err(why) => ClientError::Protocol(format!("status {status} with a problem document that doesn't fit{why}")),
         };
     }
     let said: String = String::from_utf8_lossy(body).chars().take(QUOTE_CHARS_MAX).collect();
@@ -1258,6 +1278,7 @@ fn refusal(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> ClientError 
 }
 
 /// The body of a file, in the pieces it arrives in.
+#[derive(Debug)]
 pub struct Download {
     body: Incoming,
     address: String,

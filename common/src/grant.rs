@@ -1,12 +1,15 @@
 //! Grants: what a user may do with models by their names, beside the role. [`allowed`] is the whole rule, for the daemon that
 //! decides and for the console that shows what would be decided. Who has which grants is not known here.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::known::Known;
 use crate::name::ModelName;
 use crate::pattern::NamePattern;
 use crate::role::{Permission, Role};
@@ -41,13 +44,20 @@ pub enum Effect {
     Deny,
 }
 
-impl fmt::Display for Effect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Effect {
+    /// Its word.
+    pub fn as_str(self) -> &'static str {
+        match self {
             Self::Role(role) => role.as_str(),
             Self::NoRole => NONE,
             Self::Deny => DENY,
-        })
+        }
+    }
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -150,6 +160,78 @@ impl From<Grant> for GrantBody {
     }
 }
 
+/// A [`Grant`] in an answer, of a daemon that may know of more roles and of grants that say more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "ToldBody", into = "ToldBody")]
+pub struct GrantTold {
+    /// Which names.
+    pub pattern: NamePattern,
+    /// What holds there.
+    pub effect: Known<Effect>,
+    /// It says something besides, which is not known here: a condition, or an end.
+    has_more: bool,
+}
+
+impl GrantTold {
+    /// The grant; none where something of it is not known.
+    pub fn known(&self) -> Option<Grant> {
+        let effect = self.effect.known().filter(|_| !self.has_more)?;
+        Some(Grant { pattern: self.pattern.clone(), effect })
+    }
+}
+
+impl From<Grant> for GrantTold {
+    fn from(grant: Grant) -> Self {
+        Self { pattern: grant.pattern, effect: grant.effect.into(), has_more: false }
+    }
+}
+
+/// No [`Grant`] reads as one that is not known.
+impl fmt::Display for GrantTold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}{}", self.pattern, self.effect, if self.has_more { " (and more)" } else { "" })
+    }
+}
+
+/// [`GrantBody`], and what else there may be.
+#[derive(Serialize, Deserialize)]
+struct ToldBody {
+    pattern: NamePattern,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    role: Option<Known<Role>>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    deny: bool,
+    #[serde(flatten, skip_serializing)]
+    more: BTreeMap<String, IgnoredAny>,
+}
+
+impl TryFrom<ToldBody> for GrantTold {
+    type Error = &'static str;
+
+    fn try_from(body: ToldBody) -> Result<Self, &'static str> {
+        let effect = match (body.role, body.deny) {
+            (None, true) => Effect::Deny.into(),
+            (Some(Known::Known(role)), false) => Effect::Role(role).into(),
+            (Some(Known::Other(word)), false) if *word == *NONE => Effect::NoRole.into(),
+            (Some(Known::Other(word)), false) => Known::Other(word),
+            (None, false) | (Some(_), true) => return Err("a grant has either a `role` or `\"deny\": true`"),
+        };
+        Ok(Self { pattern: body.pattern, effect, has_more: !body.more.is_empty() })
+    }
+}
+
+impl From<GrantTold> for ToldBody {
+    fn from(grant: GrantTold) -> Self {
+        let role = match grant.effect {
+            Known::Known(Effect::Role(role)) => Some(role.into()),
+            Known::Known(Effect::NoRole) => Some(Known::Other(NONE.into())),
+            Known::Known(Effect::Deny) => None,
+            Known::Other(word) => Some(Known::Other(word)),
+        };
+        Self { pattern: grant.pattern, deny: role.is_none(), role, more: BTreeMap::new() }
+    }
+}
+
 /// Whether a user with this role and these grants may do something to the models of a name. The order of the grants doesn't
 /// matter, nor which pattern is longer:
 ///
@@ -161,10 +243,14 @@ impl From<Grant> for GrantBody {
 /// So `team-nlp/*:contributor` lets a viewer publish there; `*:none` with `team-nlp/*:contributor` leaves nothing but that;
 /// `prod/*:none` with `prod/*:viewer` makes a contributor a viewer there; `secret/*:deny` hides what lies there from anybody.
 pub fn allowed(role: Option<Role>, grants: &[Grant], permission: Permission, name: &ModelName) -> bool {
+    allowed_by(role.is_some_and(|role| role.allows(permission)), grants, permission, name)
+}
+
+/// The same, where it is known whether the user's own role allows it.
+pub fn allowed_by(mut own: bool, grants: &[Grant], permission: Permission, name: &ModelName) -> bool {
     if !permission.is_of_models() {
-        return role.is_some_and(|role| role.allows(permission));
+        return own;
     }
-    let mut own = role.is_some_and(|role| role.allows(permission));
     if grants.is_empty() {
         return own;
     }

@@ -9,6 +9,7 @@ pub mod certificate;
 pub mod client;
 pub mod digest;
 pub mod grant;
+pub mod known;
 #[cfg(feature = "manual")]
 pub mod manual;
 pub mod name;

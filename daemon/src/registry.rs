@@ -52,6 +52,7 @@ mod acknowledge;
 pub mod alias;
 pub mod audit;
 pub mod backup;
+pub mod bulk;
 pub mod card;
 pub mod change;
 pub mod check;

@@ -93,6 +93,8 @@ const EXPECTED: &[(&str, Who, &str)] = &[
     ("clear_alias", Writers, ""),
     ("delete_model", Admins, ""),
     ("restore_model", Admins, ""),
+    ("delete_models", Admins, ""),
+    ("restore_models", Admins, ""),
     ("delete_version", Admins, ""),
     ("restore_version", Admins, ""),
     ("release_version", Admins, r#"{"reason":"x"}"#),

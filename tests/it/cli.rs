@@ -557,3 +557,34 @@ fn tail_with_witnesses() {
     let passed = shell.setup().config(&without).output(&line.split(' ').collect::<Vec<_>>(), "");
     assert_eq!(passed.status.code(), Some(0), "{}", String::from_utf8_lossy(&passed.stderr));
 }
+
+/// All that match a filter, by their number and no other; what may not be touched is told, and the rest is done.
+#[test]
+fn all_that_match() {
+    let daemon = Daemon::start();
+    let admin = daemon.admin();
+    for name in ["old/a", "old/b", "old/c", "new/d"] {
+        admin.upload(name, "config.json", format!("{{\"name\": \"{name}\"}}").as_bytes());
+    }
+    let shell = Shell::new(&daemon, &admin);
+    let told = shell.fails("do delete --filter old/", 2);
+    assert!(told.contains("3 models match") && told.contains("--yes 3 does it"), "{told}");
+    assert!(shell.fails("do delete --filter old/ --yes 4", 2).contains("3 models match; nothing was done"));
+    assert!(shell.fails("do delete new/d --filter old/ --yes 3", 2).contains("not both"));
+    assert!(shell.fails("do role --filter old/ --yes 3", 2).contains("goes with delete and restore"));
+    assert!(shell.fails("do delete --filter colour:red --yes 3", 2).contains("no field colour"));
+    let told = shell.fails("do delete --filter state:deleted", 1);
+    assert!(told.contains("deleted already"), "{told}");
+    assert_eq!(shell.out("get models").lines().count(), 5);
+    let line = shell.out("do delete --filter old/ --yes 3");
+    assert!(line.starts_with("3 of 3 deleted; can be restored until 20"), "{line}");
+    assert_eq!(shell.out("get models").lines().count(), 2);
+    let back = documents(&shell.out("do restore --filter old/ --yes 3 --json"));
+    assert_eq!((&back[0]["expected"], &back[0]["done"]), (&json!(3), &json!("3 of 3 restored")));
+    // What some may not be touched of.
+    let vera = daemon.user("vera", Role::Viewer);
+    admin.patch("/users/vera", &json!({"grants": [{"pattern": "old/a", "role": "admin"}]})).expect(200);
+    let told = Shell::new(&daemon, &vera).fails("do delete --filter old/ --yes 3", 1);
+    assert!(told.contains("old/b: ") && told.contains("old/c: ") && told.contains("2 changes refused"), "{told}");
+    assert_eq!(shell.out("get models").lines().count(), 4);
+}

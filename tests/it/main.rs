@@ -14,6 +14,7 @@ mod console;
 mod console_deeds;
 mod console_log;
 mod console_targets;
+mod console_tmux;
 mod corpus;
 mod crash;
 mod disk;

@@ -519,3 +519,96 @@ fn restart() {
         );
     }
 }
+
+/// The lines of an answer about many models.
+fn lines(response: tests::http::Response) -> Vec<Value> {
+    let response = response.expect(200);
+    assert_eq!(response.need("content-type"), "application/x-ndjson");
+    response.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// Names of the lines of a kind.
+fn told<'l>(lines: &'l [Value], kind: &str) -> Vec<&'l str> {
+    lines.iter().filter_map(|line| line[kind]["name"].as_str()).collect()
+}
+
+/// All that match are deleted by one request, and restored by one: each has its entry, is told for itself, and they must be
+/// as many as whoever asks has seen.
+#[test]
+fn many_at_once() {
+    let daemon = Daemon::start();
+    let carl = daemon.user("carl", Role::Contributor);
+    for number in 0..40 {
+        carl.upload(&format!("old/m{number:02}"), "m.safetensors", &samples::safetensors(number));
+    }
+    carl.upload("new/m", "m.safetensors", &samples::safetensors(99));
+    let admin = daemon.admin();
+
+    let counted = lines(admin.delete("/models?q=old/&dry_run=true"));
+    assert_eq!(counted, [json!({"total": {"matched": 40, "done": 0, "failed": 0}})]);
+    // What fits more or less than was looked at changes nothing.
+    for wrong in [0, 39, 41] {
+        let refused = admin.delete(&format!("/models?q=old/&expected={wrong}")).problem("conflict");
+        assert!(refused.detail.contains("40 models match, and not"), "{}", refused.detail);
+    }
+    assert_eq!(listed(&carl, "?limit=100").len(), 41);
+    for (query, place) in [
+        ("?q=old/", "query.expected"),
+        ("", "query.expected"),
+        ("?expected=1&dry_run=true", "query.expected"),
+        ("?q=old/&expected=40&limit=5", "query.limit"),
+        ("?q=old/&expected=40&cursor=x", "query.cursor"),
+        ("?name=old&expected=40", "query.name"),
+        ("?state=odd&expected=40", "query.state"),
+    ] {
+        admin.delete(&format!("/models{query}")).invalid(place);
+        admin.post_empty(&format!("/models:restore{query}")).invalid(place);
+    }
+    carl.delete("/models?q=old/&expected=40").problem("forbidden");
+    admin.anonymous().delete("/models?q=old/&expected=40").problem("unauthenticated");
+
+    // One is gone by the time the others go: it was not among those that match.
+    admin.delete("/models/old%2Fm07").expect(200);
+    admin.delete("/models?q=old/&expected=40").problem("conflict");
+    let gone = lines(admin.delete("/models?q=old/&expected=39&sort=-name"));
+    assert_eq!(gone.len(), 40);
+    let names = told(&gone, "done");
+    assert_eq!(names.len(), 39);
+    assert!(names.windows(2).all(|pair| pair[0] > pair[1]), "in the order that was asked for: {names:?}");
+    assert_eq!(gone[39], json!({"total": {"matched": 39, "done": 39, "failed": 0}}));
+    assert!(gone[0]["done"]["restorable_until"].as_str().unwrap().ends_with('Z'));
+    assert_eq!(listed(&carl, ""), ["new/m"]);
+    // Each is an entry of its own, of this request.
+    for line in &gone[..39] {
+        let entry = admin.value(&format!("/audit-logs/{}", line["done"]["log_index"]));
+        assert_eq!(entry["entry"]["action"], "model.delete");
+        assert_eq!(entry["entry"]["target"]["id"], line["done"]["id"]);
+    }
+    assert_eq!(lines(admin.delete("/models?q=old/&expected=0")).len(), 1, "none match, and none were meant");
+
+    let counted = lines(admin.post_empty("/models:restore?q=old/&dry_run=true"));
+    assert_eq!(counted[0]["total"]["matched"], 40);
+    let back = lines(admin.post_empty("/models:restore?q=old/&expected=40"));
+    assert_eq!(back[40], json!({"total": {"matched": 40, "done": 40, "failed": 0}}));
+    assert_eq!(listed(&carl, "?limit=100").len(), 41);
+}
+
+/// With a permission for some, the others are refused one by one.
+#[test]
+fn many_of_which_some_may_not_be_touched() {
+    let daemon = Daemon::start();
+    let admin = daemon.admin();
+    for (number, name) in ["mine/a", "theirs/b", "mine/c"].into_iter().enumerate() {
+        admin.upload(name, "m.safetensors", &samples::safetensors(u32::try_from(number).unwrap()));
+    }
+    let vera = daemon.user("vera", Role::Viewer);
+    let grants = json!({"grants": [{"pattern": "mine/*", "role": "admin"}]});
+    admin.patch("/users/vera", &grants).expect(200);
+    let gone = lines(vera.delete("/models?q=/&expected=3"));
+    assert_eq!((told(&gone, "done"), told(&gone, "failed")), (vec!["mine/a", "mine/c"], vec!["theirs/b"]));
+    let refused = &gone[2]["failed"];
+    assert_eq!(refused["type"], "/problems/forbidden");
+    assert!(refused["detail"].as_str().unwrap().contains("theirs/b"), "{refused}");
+    assert_eq!(gone[3], json!({"total": {"matched": 3, "done": 2, "failed": 1}}));
+    assert_eq!(listed(&admin, ""), ["theirs/b"]);
+}

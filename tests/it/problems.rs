@@ -126,7 +126,7 @@ fn request_ids() {
 fn methods() {
     let daemon = Daemon::start();
     for (method, path, allow) in [
-        ("DELETE", "/models", "GET, HEAD, POST"),
+        ("PUT", "/models", "GET, HEAD, POST, DELETE"),
         ("GET", "/login", "POST"),
         ("PUT", "/users/x", "GET, HEAD, PATCH, DELETE"),
         ("OPTIONS", "/me", "GET, HEAD"),

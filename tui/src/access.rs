@@ -3,12 +3,13 @@
 //! roles are only ever shown. Nothing here is sent or painted.
 
 use common::api::State as VersionState;
-use common::grant::{allowed, allowed_somewhere};
+use common::grant::{Grant, GrantTold, allowed_by, allowed_somewhere};
+use common::known::{Known, Word};
 use common::name::ModelName;
 use common::role::{Permission, Role};
 
 use crate::keymap::{Binding, Command};
-use crate::state::deeds::{Change, Object, can_be_discarded, can_be_retried};
+use crate::state::deeds::{Change, Deed, Object, can_be_discarded, can_be_retried};
 use crate::state::{Screen, State, Who};
 
 /// Whether something can be done.
@@ -36,16 +37,35 @@ impl Access {
 pub fn refusal(who: Option<&Who>, permission: Option<Permission>) -> Option<String> {
     let (who, permission) = (who?, permission?);
     // For which models a grant gives it, `refusal_on` says.
-    if who.permissions.contains(&permission) || allowed_somewhere(None, &who.grants, permission) {
+    if who.has(permission) || allowed_somewhere(None, &known(&who.grants), permission) {
         return None;
     }
-    if let Some(label) = who.api_token.as_ref().filter(|_| who.role.allows(permission)) {
+    let of_role = who.role.known().is_some_and(|role| role.allows(permission));
+    if let Some(label) = who.api_token.as_ref().filter(|_| of_role) {
         return Some(format!(
             "the scope of the API token {label} lacks {permission}: add-token --permissions makes one with it, or sign in"
         ));
     }
     let roles: Vec<&str> = Role::ALL.into_iter().filter(|role| role.allows(permission)).map(Role::as_str).collect();
-    Some(format!("needs {permission} ({}); you are {}", roles.join(" or "), who.role))
+    let strange = strange(&who.grants, |_| permission.is_of_models());
+    Some(format!("needs {permission} ({}); you are {}{strange}", roles.join(" or "), who.role))
+}
+
+/// The grants of which nothing is unknown: by the others nothing is decided here.
+fn known(grants: &[GrantTold]) -> Vec<Grant> {
+    grants.iter().filter_map(GrantTold::known).collect()
+}
+
+/// That a grant which might give it is not understood here; nothing where there is none.
+fn strange(grants: &[GrantTold], fits: impl Fn(&GrantTold) -> bool) -> String {
+    let grant = grants.iter().find(|grant| grant.known().is_none() && fits(grant));
+    grant.map_or_else(String::new, |grant| format!("; what {grant} gives isn't known to this mreg"))
+}
+
+/// Why what depends on a state, or on another such word, can't be done: a newer daemon has more of them. None where the word is
+/// known.
+pub fn unknown<T: Word>(what: &str, word: &Known<T>) -> Option<String> {
+    word.known().is_none().then(|| format!("{what} `{word}` isn't known to this mreg"))
 }
 
 /// Why this user may not do it to the model of a name; none if they may, or if nobody is signed in yet.
@@ -56,15 +76,21 @@ pub fn refusal_on(who: Option<&Who>, permission: Option<Permission>, name: &str)
     let (who, permission) = (who?, permission.filter(|permission| permission.is_of_models())?);
     // What is no name is a reference that the daemon must read.
     let name: ModelName = name.parse().ok()?;
-    if who.grants.is_empty() || allowed(Some(who.role), &who.grants, permission, &name) {
+    if who.grants.is_empty() || allowed_by(who.has(permission), &known(&who.grants), permission, &name) {
         return None;
     }
-    Some(format!("needs {permission} for {name}; your role and grants don't give it there"))
+    let strange = strange(&who.grants, |grant| grant.pattern.matches(&name));
+    Some(format!("needs {permission} for {name}; your role and grants don't give it there{strange}"))
 }
 
 /// Why this user may not make a change to the thing it is about.
 pub fn refusal_of(who: Option<&Who>, change: &Change) -> Option<String> {
     match &change.object {
+        Object::Model { name, .. } if is_protected(who, change) => {
+            let why = refusal_on(who, Some(Permission::ProtectedAlias), name);
+            why.map(|why| format!("it is a protected alias: {why}"))
+                .or_else(|| refusal_on(who, Some(change.permission()), name))
+        }
         Object::Model { name, .. } | Object::Version { name, .. } => refusal_on(who, Some(change.permission()), name),
         Object::User(_)
         | Object::Token { .. }
@@ -73,6 +99,14 @@ pub fn refusal_of(who: Option<&Who>, change: &Change) -> Option<String> {
         | Object::Webhook(_)
         | Object::Quota { .. }
         | Object::Rule(_) => refusal(who, Some(change.permission())),
+    }
+}
+
+/// Whether it moves an alias that takes a permission of its own.
+fn is_protected(who: Option<&Who>, change: &Change) -> bool {
+    match &change.deed {
+        Deed::Alias { alias, .. } => who.is_some_and(|who| who.protected_aliases.contains(alias)),
+        _ => false,
     }
 }
 
@@ -85,6 +119,13 @@ fn models_meant(state: &State, command: Command) -> Vec<String> {
         (Screen::Models, None) if !state.models.marks.is_empty() => state.models.marks.values().cloned().collect(),
         (Screen::Models, None) => one(state.models.list.selected().map(|row| row.name.to_string())),
         (Screen::Models, Some(open)) => one(open.versions.selected().map(|version| version.name.to_string())),
+        (Screen::Quarantine, _) if !state.quarantine.marks.objects.is_empty() && command != Command::Note => {
+            let names = state.quarantine.marks.objects.values().filter_map(|object| match object {
+                Object::Version { name, .. } => Some(name.clone()),
+                _ => None,
+            });
+            names.collect()
+        }
         (Screen::Quarantine, _) => one(state.quarantine.list.selected().map(|item| item.name.to_string())),
         (Screen::Audit | Screen::Queue | Screen::Users | Screen::Health, _) => Vec::new(),
     }
@@ -167,11 +208,13 @@ fn not_fitting(state: &State, command: Command) -> Option<String> {
             let has_come = item.model.is_some() && item.version.is_some();
             return (!has_come).then(|| format!("{} has not come to a version", item.path));
         }
+        // Of those that are marked, those are left out that it does not fit.
+        (Screen::Queue, Command::Retry | Command::Discard) if !state.queue.marks.objects.is_empty() => return None,
         (Screen::Queue, Command::Retry | Command::Discard) => {
             let Some(item) = state.queue.list.selected() else { return nothing() };
             let can = if command == Command::Retry { can_be_retried } else { can_be_discarded };
             let (path, word) = (&item.path, item.state.as_str());
-            return (!can(item.state)).then(|| format!("{path} is {word}"));
+            return unknown("state", &item.state).or_else(|| (!can(&item.state)).then(|| format!("{path} is {word}")));
         }
         (Screen::Quarantine, Command::Note) if state.quarantine.list.selected().is_none() => return nothing(),
         (Screen::Quarantine, Command::Release | Command::Block | Command::Rescan) => {
@@ -209,6 +252,11 @@ fn not_fitting(state: &State, command: Command) -> Option<String> {
             let Some(row) = state.models.list.selected() else { return nothing() };
             let is_deleted = row.state == VersionState::Deleted;
             match command {
+                Command::Restore | Command::Delete | Command::Edit | Command::PointAlias | Command::Download
+                    if row.state.known().is_none() =>
+                {
+                    unknown("state", &row.state)
+                }
                 Command::Restore if !is_deleted => Some(format!("{} is not deleted", row.name)),
                 Command::Delete | Command::Edit | Command::PointAlias if is_deleted => {
                     Some(format!("{} is deleted; {} restores it", row.name, state.key_or("U", "restore")))
@@ -219,7 +267,12 @@ fn not_fitting(state: &State, command: Command) -> Option<String> {
         (Screen::Models, Some(open)) => {
             let Some(version) = open.versions.selected() else { return nothing() };
             let name = format!("{} v{}", version.name, version.version);
-            match (command, version.state) {
+            let depends = matches!(
+                command,
+                Command::Restore | Command::Delete | Command::PointAlias | Command::Deprecate | Command::Download
+            );
+            let Some(now) = version.state.known() else { return unknown("state", &version.state).filter(|_| depends) };
+            match (command, now) {
                 (Command::Restore, state) if state != VersionState::Deleted => Some(format!("{name} is not deleted")),
                 (Command::Delete | Command::PointAlias | Command::Deprecate, VersionState::Deleted) => {
                     Some(format!("{name} is deleted; {} restores it", state.key_or("U", "restore")))
@@ -240,6 +293,8 @@ fn not_fitting(state: &State, command: Command) -> Option<String> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+    use common::grant::Grant;
+    use common::known::Known;
     use common::name::Version;
     use common::role::{Permission, Role};
 
@@ -250,14 +305,15 @@ mod tests {
 
     fn state(role: Role) -> State {
         let mut state = State::new(Settings::default(), Size { width: 80, height: 24 });
-        let permissions = role.permissions().to_vec();
+        let permissions = role.permissions().iter().copied().map(Known::from).collect();
         state.who = Some(Who {
             id: String::new(),
             username: "bob".into(),
-            role,
+            role: role.into(),
             permissions,
             grants: Vec::new(),
             api_token: None,
+            protected_aliases: vec!["prod".parse().unwrap()],
         });
         state
     }
@@ -267,7 +323,8 @@ mod tests {
     fn by_name() {
         let mut viewer = state(Role::Viewer);
         let who = viewer.who.as_mut().unwrap();
-        who.grants = ["team/*:admin", "team/x:deny", "old/*:none"].map(|text| text.parse().unwrap()).to_vec();
+        let grants = ["team/*:admin", "team/x:deny", "old/*:none"];
+        who.grants = grants.map(|text| text.parse::<Grant>().unwrap().into()).to_vec();
         assert_eq!(may(&viewer, Some(Permission::ModelDelete), true), Access::Allowed);
         assert!(matches!(may(&viewer, Some(Permission::UserManage), true), Access::NotAllowed(_)));
         let on = |permission, name: &str| refusal_on(viewer.who.as_ref(), Some(permission), name);
@@ -279,6 +336,23 @@ mod tests {
         let change = |name: &str| Change::new(version(name), Deed::Rescan);
         assert!(refusal_of(viewer.who.as_ref(), &change("team/m")).is_none());
         assert!(refusal_of(viewer.who.as_ref(), &change("m")).is_some());
+    }
+
+    /// A protected alias takes a permission of its own, there already or not.
+    #[test]
+    fn protected_aliases() {
+        let point = |alias: &str| {
+            let object = Object::Model { id: String::new(), name: "team/m".into() };
+            Change::new(object, Deed::Alias { alias: alias.parse().unwrap(), to: Some(Version::FIRST) })
+        };
+        let contributor = state(Role::Contributor);
+        let why = refusal_of(contributor.who.as_ref(), &point("prod")).unwrap();
+        assert_eq!(why, "it is a protected alias: needs alias.protected (admin); you are contributor");
+        assert_eq!(refusal_of(contributor.who.as_ref(), &point("stage")), None);
+        assert_eq!(refusal_of(state(Role::Admin).who.as_ref(), &point("prod")), None);
+        let mut granted = state(Role::Viewer);
+        granted.who.as_mut().unwrap().grants = vec!["team/*:admin".parse::<Grant>().unwrap().into()];
+        assert_eq!(refusal_of(granted.who.as_ref(), &point("prod")), None);
     }
 
     /// The three answers: may, may not with the role that could, not now with the reason.
@@ -301,5 +375,28 @@ mod tests {
         admin.settings.readonly = false;
         admin.offline = true;
         assert!(matches!(may(&admin, Some(Permission::ModelDelete), true), Access::NotNow(_)));
+    }
+    /// Permissions, roles and grants of a newer daemon allow nothing here, whatever they mean there; the reason names them.
+    #[test]
+    fn what_is_not_known_allows_nothing() {
+        let mut state = state(Role::Viewer);
+        let who = state.who.as_mut().unwrap();
+        who.role = Known::Other("curator".into());
+        who.permissions.push(Known::Other("model.dream".into()));
+        let grant = |value| serde_json::from_value(value).unwrap();
+        who.grants = vec![
+            grant(serde_json::json!({"pattern": "team/*", "role": "curator"})),
+            grant(serde_json::json!({"pattern": "old/*", "role": "admin", "until": "2027-01-01"})),
+            grant(serde_json::json!({"pattern": "own/*", "role": "contributor"})),
+        ];
+        let on = |permission, name: &str| refusal_on(state.who.as_ref(), Some(permission), name);
+        assert_eq!(on(Permission::ModelRead, "team/m"), None, "the daemon said that it may be read");
+        assert_eq!(on(Permission::ModelWrite, "own/m"), None, "what is known counts, beside what isn't");
+        let why = on(Permission::ModelWrite, "team/m").unwrap();
+        assert!(why.ends_with("give it there; what team/*:curator gives isn't known to this mreg"), "{why}");
+        assert!(on(Permission::ModelWrite, "x/m").unwrap().ends_with("don't give it there"));
+        let why = on(Permission::ModelDelete, "old/m").unwrap();
+        assert!(why.contains("needs model.delete (admin); you are curator; what team/*:curator gives"), "{why}");
+        assert!(on(Permission::UserManage, "old/m").unwrap().ends_with("you are curator"));
     }
 }

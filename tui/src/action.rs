@@ -1,5 +1,6 @@
 //! What `update` asks for, and what comes back. Performing any of it is the worker's and the loop's affair.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use common::api::{
@@ -8,7 +9,9 @@ use common::api::{
 };
 use common::audit::{Checkpoint, Hash, Receipt, TilePath, Verifier};
 use common::certificate::Certificate;
-use common::client::{AuditQuery, HeldQuery, IngestQuery, ModelQuery, Paging, Reply, Session, TokenQuery, UserQuery};
+use common::client::{
+    AuditQuery, HeldQuery, IngestQuery, ModelQuery, Paging, Reply, Session, Sweep, TokenQuery, UserQuery,
+};
 use common::name::{ArtifactPath, Version};
 
 use serde_json::Value;
@@ -268,6 +271,13 @@ pub enum Call {
     Me,
     /// `GET /models`.
     Models(Box<ModelQuery>),
+    /// How many models a sweep would be about; nothing is done.
+    Count {
+        /// What would be done.
+        sweep: Sweep,
+        /// To which.
+        query: Box<ModelQuery>,
+    },
     /// `GET /models/{id}`.
     Model(String),
     /// `GET /models/{id}/versions`.
@@ -365,6 +375,8 @@ impl Call {
             Self::ConfirmTotp { .. } => "POST /me/totp/confirm",
             Self::Me => "GET /me",
             Self::Models(_) => "GET /models",
+            Self::Count { sweep: Sweep::Delete, .. } => "DELETE /models?dry_run=true",
+            Self::Count { sweep: Sweep::Restore, .. } => "POST /models:restore?dry_run=true",
             Self::Model(_) => "GET /models/{id}",
             Self::Versions { .. } => "GET /models/{id}/versions",
             Self::Users(_) => "GET /users",
@@ -476,6 +488,8 @@ pub enum Rows {
     Items(Box<IngestQuery>),
     /// All versions that are held, of a query.
     Quarantined(Box<HeldQuery>),
+    /// Of these rows those with one of these keys.
+    Marked(Box<Self>, BTreeSet<String>),
 }
 
 /// Entries of an export.
@@ -530,6 +544,15 @@ pub enum Job {
         /// What is pinned of it.
         saved: Option<Checkpoint>,
     },
+    /// All models of a query, changed by one request.
+    Sweep {
+        /// What is done.
+        sweep: Sweep,
+        /// To which.
+        query: Box<ModelQuery>,
+        /// How many they must be.
+        expected: u64,
+    },
     /// A file to the registry.
     Upload {
         /// The file.
@@ -564,6 +587,8 @@ pub enum Report {
     Standing(String),
     /// A check of the log has come to this; it is over next.
     Checked(Box<Checked>),
+    /// These of its changes were refused, each with the reason; it is over next.
+    Refused(Vec<(Change, String)>),
     /// It is over: a sentence on what came of it, or on what went wrong.
     Over(Result<String, String>),
 }
@@ -598,6 +623,7 @@ pub enum Answer {
     RecoveryCodes(Vec<Secret>),
     Me(Reply<Me>),
     Models(Reply<Page<ModelRow>>),
+    Counted(u64),
     Model(Reply<Box<ModelInfo>>),
     Versions(Reply<Page<VersionInfo>>),
     Users(Reply<Page<User>>),
@@ -645,6 +671,7 @@ impl Answer {
             Self::Changed(reply) => &reply.request_id,
             Self::History(reply) => &reply.request_id,
             Self::Reached(_)
+            | Self::Counted(_)
             | Self::PasswordChanged
             | Self::TotpSecret(..)
             | Self::RecoveryCodes(_)

@@ -5,6 +5,7 @@
 use common::api::quota::{QuotaKind, QuotaLimits};
 use common::api::retention::{RetentionAction, RetentionRule};
 use common::api::{NewWebhook, State};
+use common::client::Sweep;
 use common::grant::{Grant, check};
 use common::name::{Alias, HookId, ModelId, ModelName, UserName, Version};
 use common::pattern::NamePattern;
@@ -91,8 +92,18 @@ enum Shape {
 pub const ACTS: &[Act] = &[
     act("alias", "MODEL VERSION|none NAME", (Context::Models, Command::PointAlias), Shape::Alias),
     act("edit", "MODEL", (Context::Models, Command::Edit), Shape::Edit),
-    act("delete", "MODEL[:VERSION]...", (Context::Models, Command::Delete), Shape::Models(|| Deed::Delete)),
-    act("restore", "MODEL[:VERSION]...", (Context::Models, Command::Restore), Shape::Models(|| Deed::Restore)),
+    act(
+        "delete",
+        "MODEL[:VERSION]...|--filter FILTER",
+        (Context::Models, Command::Delete),
+        Shape::Models(|| Deed::Delete),
+    ),
+    act(
+        "restore",
+        "MODEL[:VERSION]...|--filter FILTER",
+        (Context::Models, Command::Restore),
+        Shape::Models(|| Deed::Restore),
+    ),
     act(
         "deprecate",
         "MODEL:VERSION...",
@@ -214,6 +225,8 @@ pub struct Options {
     pub names: Option<String>,
     /// How long it lives.
     pub expires: Option<String>,
+    /// All models that match this, in place of names.
+    pub filter: Option<String>,
 }
 
 /// A thing as somebody names it.
@@ -243,6 +256,8 @@ pub enum Wish {
         /// The model's name.
         name: String,
     },
+    /// All models that match a filter.
+    Sweep(Sweep, String),
     /// What was found about the log was looked into; the reason is an option.
     Acknowledge,
 }
@@ -387,6 +402,14 @@ impl Act {
             return Err(format!("{} makes no API token", self.word));
         }
         let texts: Vec<&str> = words.iter().map(String::as_str).collect();
+        if let Some(filter) = &options.filter {
+            return match (self.word, texts.is_empty()) {
+                ("delete", true) => Ok(Wish::Sweep(Sweep::Delete, filter.clone())),
+                ("restore", true) => Ok(Wish::Sweep(Sweep::Restore, filter.clone())),
+                ("delete" | "restore", false) => Err("name models, or give --filter: not both".to_owned()),
+                (word, _) => Err(format!("--filter goes with delete and restore, not with {word}")),
+            };
+        }
         let each = |deed: Deed, named: fn(&str) -> Result<Named, String>| {
             if texts.is_empty() {
                 return Err(usage());

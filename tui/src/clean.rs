@@ -139,10 +139,15 @@ pub fn cut(text: &str, columns: usize) -> String {
 
 /// Clean text in at most `columns` columns; what was taken out of its middle is marked by `~`. More is kept of the end.
 pub fn cut_inside(text: &str, columns: usize) -> String {
+    cut_behind(text, columns, columns / 2)
+}
+
+/// The same, with so many columns of its beginning, the mark included.
+pub fn cut_behind(text: &str, columns: usize, front: usize) -> String {
     if width(text) <= columns {
         return text.to_owned();
     }
-    let front = cut(text, columns / 2);
+    let front = cut(text, front.min(columns));
     let room = columns.saturating_sub(width(&front));
     let mut kept: Vec<&str> = Vec::new();
     let mut used = 0;
@@ -157,13 +162,33 @@ pub fn cut_inside(text: &str, columns: usize) -> String {
     front + &kept.concat()
 }
 
-/// Clean text in lines of at most `columns` columns (2 at least), broken at blanks; a word too long for a line is broken
-/// between graphemes.
+/// The words of a text, parted by single blanks. A number with its digits in groups, such as `10 000`, is one word.
+fn words(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let all = rest?;
+        let blanks = all.match_indices(' ').map(|(at, _blank)| at);
+        let end = blanks.into_iter().find(|at| {
+            let (before, after) = (&all.as_bytes()[..*at], &all.as_bytes()[at + 1..]);
+            let digits = after.iter().take_while(|octet| octet.is_ascii_digit()).count();
+            !(before.last().is_some_and(u8::is_ascii_digit) && digits == 3)
+        });
+        let (word, left) = match end {
+            Some(at) => (&all[..at], Some(&all[at + 1..])),
+            None => (all, None),
+        };
+        rest = left;
+        Some(word)
+    })
+}
+
+/// Clean text in lines of at most `columns` columns (2 at least), broken at blanks, but for those in numbers; a word too long
+/// for a line is broken between graphemes.
 pub fn wrap(text: &str, columns: usize) -> Vec<String> {
     let columns = columns.max(2);
     let mut lines = Vec::new();
     let mut line = String::new();
-    for (place, word) in text.split(' ').enumerate() {
+    for (place, word) in words(text).enumerate() {
         if place > 0 && width(&line) + 1 + width(word) > columns {
             lines.push(std::mem::take(&mut line));
         } else if place > 0 {
@@ -182,6 +207,17 @@ pub fn wrap(text: &str, columns: usize) -> Vec<String> {
     }
     lines.push(line);
     lines
+}
+
+/// The first of some lines of at most `columns` columns; that there would be more is marked by `~`.
+pub fn first_lines(lines: &mut Vec<String>, room: usize, columns: usize) {
+    if lines.len() <= room {
+        return;
+    }
+    lines.truncate(room);
+    if let Some(last) = lines.last_mut() {
+        *last = if width(last) < columns { format!("{last}{CUT}") } else { cut(&format!("{last}{CUT}"), columns) };
+    }
 }
 
 #[cfg(test)]
@@ -234,6 +270,9 @@ mod tests {
         assert_eq!((cut_inside("abcdefgh", 6).as_str(), cut_inside("abcdef", 6).as_str()), ("ab~fgh", "abcdef"));
         assert_eq!((cut_inside("日本語日本語", 7).as_str(), cut_inside("abc", 1).as_str()), ("日~本語", "c"));
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
+        // A number stays whole, and what only looks like one is none.
+        assert_eq!(wrap("up to 10 000 entries", 9), ["up to", "10 000", "entries"]);
+        assert_eq!(wrap("1 234 567 rows, 3 1234", 10), ["1 234 567", "rows, 3", "1234"]);
         assert_eq!(wrap("abcdefgh", 3), ["abc", "def", "gh"]);
         assert_eq!(wrap("", 10), [""]);
     }

@@ -272,8 +272,20 @@ fn try_run(arguments: Arguments, command: Command) -> Result<(), CliError> {
 
 /// The change that is asked for.
 fn asked_change(command: &Command) -> Option<act::Asked> {
-    let Command::Do { words, yes, reason, description, tags, override_block, permissions, names, expires, list, json } =
-        command
+    let Command::Do {
+        words,
+        yes,
+        reason,
+        description,
+        tags,
+        override_block,
+        permissions,
+        names,
+        expires,
+        filter,
+        list,
+        json,
+    } = command
     else {
         return None;
     };
@@ -287,6 +299,7 @@ fn asked_change(command: &Command) -> Option<act::Asked> {
             permissions: permissions.clone(),
             names: names.clone(),
             expires: expires.clone(),
+            filter: filter.clone(),
         },
         yes: yes.clone(),
         list: *list,
@@ -394,11 +407,11 @@ async fn perform(client: &Client, log: &LogSettings, log_keys: &[Verifier], comm
                 writeln!(out, "{}", document(&me)?)?;
             } else {
                 let may: Vec<&str> = me.permissions.iter().map(|permission| permission.as_str()).collect();
-                writeln!(out, "{} ({})", me.username, me.role)?;
+                writeln!(out, "{} ({})", me.username, clean(me.role.as_str()))?;
                 writeln!(out, "id       {}", clean(&me.id))?;
-                writeln!(out, "may      {}", may.join(", "))?;
+                writeln!(out, "may      {}", clean(&may.join(", ")))?;
                 if !me.grants.is_empty() {
-                    writeln!(out, "grants   {}", grants_in_words(&me.grants))?;
+                    writeln!(out, "grants   {}", clean(&grants_in_words(&me.grants)))?;
                 }
                 let ends = me.token_expires_at.as_deref().map_or("never ends".to_owned(), |at| format!("until {at}"));
                 match &me.api_token {

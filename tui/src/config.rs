@@ -218,6 +218,9 @@ pub enum Command {
         /// add-token: how long it lives, such as 30d; without it 90 days.
         #[arg(long, value_name = "TIME|never")]
         expires: Option<String>,
+        /// delete, restore: all models that match, as --filter of `get models`; --yes takes their number.
+        #[arg(long, value_name = "FILTER")]
+        filter: Option<String>,
         /// List the commands, their tier, and what you may.
         #[arg(long)]
         list: bool,

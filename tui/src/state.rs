@@ -9,6 +9,7 @@ pub mod forms;
 pub mod fresh;
 pub mod health;
 pub mod log;
+pub mod marks;
 pub mod models;
 pub mod quarantine;
 pub mod queue;
@@ -19,7 +20,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use common::api::Me;
 use common::certificate::Certificate;
-use common::grant::Grant;
+use common::grant::GrantTold;
+use common::known::Known;
+use common::name::Alias;
 use common::role::{Permission, Role};
 use jiff::tz::TimeZone;
 
@@ -263,13 +266,22 @@ pub struct Who {
     /// The name.
     pub username: String,
     /// The role, to be shown.
-    pub role: Role,
-    /// What they may do.
-    pub permissions: Vec<Permission>,
+    pub role: Known<Role>,
+    /// What they may do. What of it is not known here is shown, and allows nothing here.
+    pub permissions: Vec<Known<Permission>>,
     /// The label of the API token they came with, which can't be made fresh; none in a session.
     pub api_token: Option<String>,
     /// What they may do with models by their names.
-    pub grants: Vec<Grant>,
+    pub grants: Vec<GrantTold>,
+    /// The aliases that take a permission of their own.
+    pub protected_aliases: Vec<Alias>,
+}
+
+impl Who {
+    /// Whether they may do it, as far as grants don't say otherwise.
+    pub fn has(&self, permission: Permission) -> bool {
+        self.permissions.iter().any(|one| *one == permission)
+    }
 }
 
 impl From<&Me> for Who {
@@ -277,10 +289,11 @@ impl From<&Me> for Who {
         Self {
             id: me.id.clone(),
             username: me.username.to_string(),
-            role: me.role,
+            role: me.role.clone(),
             permissions: me.permissions.clone(),
             api_token: me.api_token.as_ref().map(|token| token.label.clone()),
             grants: me.grants.clone(),
+            protected_aliases: me.protected_aliases.clone(),
         }
     }
 }
@@ -381,6 +394,8 @@ pub struct Asked {
     pub at: Moment,
     /// Whether it was sent again after a fresh token.
     pub again: bool,
+    /// Which of this session's tokens it was sent with.
+    pub token: u64,
 }
 
 /// Everything.
@@ -407,6 +422,8 @@ pub struct State {
     pub enrol: Option<Enrol>,
     /// Whether a refresh or a check of the token is under way: everything else waits.
     pub renewing: bool,
+    /// How many tokens there were so far.
+    pub tokens: u64,
     /// Whether the last request found nobody.
     pub offline: bool,
     /// Screens that were not on show since the daemon was away: what failed there is not read again yet.
@@ -549,6 +566,7 @@ impl State {
             new_password: None,
             enrol: None,
             renewing: false,
+            tokens: 0,
             offline: false,
             missed: Vec::new(),
             screen: Screen::Models,

@@ -46,8 +46,8 @@ use crate::time::Way;
 use crate::window::{Fetch, Row, Window};
 
 pub use bare::{
-    acknowledge, ask_before, change_password, check, download, export, full_time, log_out, set, set_up_factor,
-    sign_in_again, tags_of, trust_key, undo, upload,
+    acknowledge, ask_before, begin_sweep, change_password, check, download, export, full_time, log_out, set,
+    set_up_factor, sign_in_again, tags_of, trust_key, undo, upload,
 };
 pub use confirm::can_be_typed;
 pub use daemons::choose;
@@ -204,7 +204,7 @@ fn ask(state: &mut State, call: Call, out: &mut Vec<Action>) -> RequestId {
     }
     let id = RequestId(state.next_id);
     state.next_id += 1;
-    let asked = Asked { call, at: state.now, again: false };
+    let asked = Asked { call, at: state.now, again: false, token: state.tokens };
     let waits = state.renewing || state.login.is_some();
     if waits && !asked.call.is_sign_in() && !matches!(asked.call, Call::Me | Call::Reach) {
         state.parked.insert(id, asked);
@@ -219,7 +219,7 @@ fn ask(state: &mut State, call: Call, out: &mut Vec<Action>) -> RequestId {
 fn send_parked(state: &mut State, out: &mut Vec<Action>) {
     for (id, asked) in std::mem::take(&mut state.parked) {
         out.push(Action::Request { id, call: asked.call.clone() });
-        state.asked.insert(id, asked);
+        state.asked.insert(id, Asked { token: state.tokens, ..asked });
     }
 }
 
@@ -852,7 +852,7 @@ fn settled(state: &State, text: &str) -> Result<String, String> {
 }
 
 /// The zone in which times are shown.
-fn shown_zone(state: &State) -> TimeZone {
+pub(crate) fn shown_zone(state: &State) -> TimeZone {
     match state.settings.time {
         Way::Local => state.settings.zone.clone(),
         Way::Utc | Way::Age => TimeZone::UTC,
@@ -999,6 +999,7 @@ fn take(state: &mut State, id: RequestId, asked: &Asked, answer: Answer, out: &m
                 say(state, Level::Warning, "the selected model is gone from this list", out);
             }
         }
+        Answer::Counted(count) => drop(confirm::counted(state, id, Ok(count))),
         Answer::Model(reply) => {
             if let Some(open) = &mut state.models.open
                 && open.pending == Some(id)
@@ -1018,7 +1019,10 @@ fn take(state: &mut State, id: RequestId, asked: &Asked, answer: Answer, out: &m
             }
         }
         Answer::Users(reply) => {
-            if state.users.list.waits_for() == Some(id) {
+            if marks::rows::waits(state, Screen::Users, id) {
+                let marked = reply.body.items.iter().map(marks::rows::of_user).collect();
+                marks::rows::take(state, Screen::Users, marked, reply.body.next_cursor, out);
+            } else if state.users.list.waits_for() == Some(id) {
                 let is_there = state.users.list.take(reply.body, at);
                 let goal = state.users.goal.take();
                 let goal = goal.and_then(|goal| state.users.list.rows().find(|user| user.username.as_str() == goal));
@@ -1040,12 +1044,19 @@ fn take(state: &mut State, id: RequestId, asked: &Asked, answer: Answer, out: &m
             }
         }
         Answer::Ingest(reply) => {
-            if state.queue.list.waits_for() == Some(id) {
+            if marks::rows::waits(state, Screen::Queue, id) {
+                let page = *reply.body;
+                let marked = page.items.iter().map(marks::rows::of_item).collect();
+                marks::rows::take(state, Screen::Queue, marked, page.next_cursor, out);
+            } else if state.queue.list.waits_for() == Some(id) {
                 queue::take(state, reply, out);
             }
         }
         Answer::Quarantine(reply) => {
-            if state.quarantine.list.waits_for() == Some(id) {
+            if marks::rows::waits(state, Screen::Quarantine, id) {
+                let marked = reply.body.items.iter().map(marks::rows::of_held).collect();
+                marks::rows::take(state, Screen::Quarantine, marked, reply.body.next_cursor, out);
+            } else if state.quarantine.list.waits_for() == Some(id) {
                 quarantine::take(state, reply.body, out);
             }
         }
@@ -1076,10 +1087,13 @@ fn failed(state: &mut State, id: RequestId, asked: Asked, error: &ClientError, o
         return login::failed(state, &asked, error, out);
     }
     if error.wants_sign_in() {
-        let again = asked.again;
+        let (again, token) = (asked.again, asked.token);
         state.parked.insert(id, Asked { again: true, ..asked });
         if again {
             login::open(state, Some("the session has ended".to_owned()));
+        } else if token < state.tokens && !state.renewing && state.login.is_none() {
+            // It was sent with the token before, and overtaken by the fresh one.
+            send_parked(state, out);
         } else {
             login::renew(state, out);
         }
@@ -1089,7 +1103,13 @@ fn failed(state: &mut State, id: RequestId, asked: Asked, error: &ClientError, o
     match asked.call {
         Call::Log(call) => return tail::failed(state, call, error, out),
         Call::Models(_) if marks::failed(state, id, &why, out) => return,
+        Call::Ingest(_) | Call::Quarantine(_) | Call::Users(_) if marks::rows::failed(state, id, &why, out) => return,
         Call::Models(_) => fail(&mut state.models.list, id, &why),
+        // The question itself says it.
+        Call::Count { .. } => {
+            confirm::counted(state, id, Err(why));
+            return;
+        }
         Call::Users(_) => fail(&mut state.users.list, id, &why),
         Call::Audit(_) => fail(&mut state.audit.list, id, &why),
         Call::Position(_) => state.audit.locating = None,

@@ -46,13 +46,20 @@ const LONG_MS: u64 = 2_000;
 
 /// Columns of a role in the header where room is short; names of roles are ASCII.
 const ROLE_COLUMNS: usize = 7;
+/// Columns of a narrow screen from which on it says that passwords go in clear.
+const PLAIN_FROM: u16 = 30;
 /// Columns of the screen from which on the role is in the header.
 const ROLE_FROM: u16 = 72;
 /// Columns that the daemon's name has in the header before the names of the screens are shortened: an address with its port.
 const DAEMON_COLUMNS_MIN: usize = 21;
 
+/// Columns that what is typed has beside its question, at least.
+const PROMPT_COLUMNS_MIN: u16 = 16;
 /// Rows that a message takes at most, its own among them.
 const MESSAGE_ROWS_MAX: usize = 3;
+
+/// Part of what a message offers to undo what it tells.
+const UNDO_OFFER: &str = " undo (";
 
 /// In place of rows that are not here yet.
 const GOES_ON: &str = "...";
@@ -80,6 +87,9 @@ pub fn draw(state: &State, frame: &mut Frame<'_>) {
 fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
     if areas.class == Class::Tiny {
         let size = format!("too small: {}x{}", state.size.width, state.size.height);
+        if areas.body.height == 0 {
+            return None;
+        }
         pen.put(areas.body.x, areas.body.y, areas.body.width, &size, Tone::Plain);
         return None;
     }
@@ -143,22 +153,7 @@ fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
     {
         pen.blank(areas.status);
         pen.blank(areas.body);
-        let title = match state.overlay {
-            Some(Overlay::Help(_)) => "Keys",
-            Some(Overlay::Verification(_)) => "Verification of the audit log",
-            Some(Overlay::Alarm(_)) => "Audit",
-            Some(Overlay::Messages(_) | Overlay::Daemons(_) | Overlay::Jobs(_)) | None => "Messages",
-        };
-        let mut end = pen.put(areas.status.x + 1, areas.status.y, areas.status.width, title, Tone::Bold);
-        if let (Some(Overlay::Messages(_)), Some(held)) = (state.overlay, state.notes_held) {
-            let words = format!("HELD   {} new (f)", state.noted.saturating_sub(held));
-            let room = areas.status.right().saturating_sub(end + 3);
-            end = pen.put(end + 3, areas.status.y, room, &words, Tone::Plain);
-        }
-        if !state.overlay_filter.is_empty() {
-            let room = areas.status.right().saturating_sub(end + 3);
-            pen.put(end + 3, areas.status.y, room, &format!("filter: {}", state.overlay_filter), Tone::Plain);
-        }
+        overlay_title(state, areas.status.x + 1, areas.status, pen);
         pen.lines(areas.body, &overlay_lines(state), scroll);
     }
     if let Some(Overlay::Daemons(selected)) = state.overlay {
@@ -167,7 +162,7 @@ fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> {
     if let Some(Overlay::Jobs(selected)) = state.overlay {
         pen.blank(areas.status);
         pen.blank(areas.body);
-        pen.put(areas.status.x + 1, areas.status.y, areas.status.width, "Jobs", Tone::Bold);
+        overlay_title(state, areas.status.x + 1, areas.status, pen);
         pen.lines(areas.body, &jobs::lines(state, areas.body.width, selected), 0);
     }
     let typed = message(state, areas, pen);
@@ -407,7 +402,7 @@ fn header(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     let name = if settings.profile.is_empty() { &settings.address } else { &settings.profile };
     // Which daemon it is stays readable: the names of the screens give way.
     let mut screens = names(if areas.class > Class::Normal { Form::Words } else { Form::Letters });
-    for form in [Form::Letters, Form::Numbers] {
+    for form in [Form::Letters, Form::Numbers, Form::Digits] {
         if left(&screens) < DAEMON_COLUMNS_MIN.min(width(&clean(name))) {
             screens = names(form);
         }
@@ -421,7 +416,7 @@ fn header(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
 }
 
 /// How the screens are written in the header: the less room, the shorter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Form {
     /// `2 Audit`.
     Words,
@@ -429,6 +424,8 @@ enum Form {
     Letters,
     /// The same, and those that may not be opened by their number alone: `(2)`.
     Numbers,
+    /// All but the current one by their number alone, with what wants attention: `3:4`.
+    Digits,
 }
 
 /// A screen's name in the header, with the number of things on it that want attention.
@@ -437,17 +434,20 @@ fn screen_name(state: &State, form: Form, screen: Screen) -> (String, Tone) {
     let number = Screen::ALL.iter().position(|one| *one == screen).unwrap_or(0) + 1;
     let is_current = screen == state.screen;
     let (name, letters) = screen.short();
-    let count = attention(state, screen).filter(|(count, _)| *count > 0).map(|(count, _)| count.to_string());
-    let colon = if wide || is_current { ":" } else { "" };
-    let count = count.map(|count| format!("{colon}{count}")).unwrap_or_default();
+    let (count, trouble) = attention(state, screen).unwrap_or((0, false));
+    let colon = if wide || is_current || form == Form::Digits { ":" } else { "" };
+    let count = if count > 0 { format!("{colon}{count}") } else { String::new() };
+    // Not by its colour alone.
+    let count = if trouble { count + "!" } else { count };
     let refused = refusal(state.who.as_ref(), screen.permission()).is_some();
     match (is_current, refused, wide) {
         (true, _, true) => (format!("[{number} {name}{count}]"), Tone::Current),
         (true, _, false) => (format!("[{number}]{name}{count}"), Tone::Current),
         (false, true, true) => (format!("({number} {name})"), Tone::Dim),
-        (false, true, false) if form == Form::Numbers => (format!("({number})"), Tone::Dim),
+        (false, true, false) if form >= Form::Numbers => (format!("({number})"), Tone::Dim),
         (false, true, false) => (format!("({number}{letters})"), Tone::Dim),
         (false, false, true) => (format!("{number} {name}{count}"), attention_tone(state, screen)),
+        (false, false, false) if form == Form::Digits => (format!("{number}{count}"), attention_tone(state, screen)),
         (false, false, false) => (format!("{number}{letters}{count}"), attention_tone(state, screen)),
     }
 }
@@ -457,7 +457,7 @@ fn attention(state: &State, screen: Screen) -> Option<(u64, bool)> {
     let status = state.health.status.as_ref()?;
     match screen {
         Screen::Queue => status.ingest.as_ref().map(|intake| {
-            let failed = intake.states.get(&common::api::IngestState::Failed).copied().unwrap_or(0);
+            let failed = intake.states.get(&common::api::IngestState::Failed.into()).copied().unwrap_or(0);
             let trouble = failed > 0 || intake.paused || intake.problem.is_some();
             (crate::state::queue::under_way(intake), trouble)
         }),
@@ -506,6 +506,15 @@ fn header_right(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> u16 {
         } else if is_live && name.is_some() {
             x = pen.put_right(x, area.y, 1, "*", Tone::Good).saturating_sub(1);
         }
+        if state.settings.plain && area.width >= PLAIN_FROM {
+            x = pen.put_right(x, area.y, 5, "PLAIN", Tone::Bad).saturating_sub(1);
+        }
+        if state.settings.readonly && area.width >= PLAIN_FROM {
+            x = pen.put_right(x, area.y, 9, "read-only", Tone::Warn).saturating_sub(1);
+        }
+        if state.unread > 0 && area.width >= PLAIN_FROM {
+            x = pen.put_right(x, area.y, 4, &format!("!{}", state.unread), Tone::Warn).saturating_sub(1);
+        }
     }
     if follows {
         // The index only where there is room for it, or where it is what is looked at.
@@ -518,15 +527,38 @@ fn header_right(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> u16 {
         x = pen.put_right(x.saturating_sub(gap), area.y, 20, &text, tone);
     }
     if let Some(who) = state.who.as_ref().filter(|_| areas.class > Class::Narrow) {
-        let mut role = who.role.to_string();
+        let mut role = clean(who.role.as_str());
         if !wide {
-            role.truncate(ROLE_COLUMNS);
+            role.truncate(role.floor_char_boundary(ROLE_COLUMNS));
         }
         // Which daemon it is comes before what one is there.
         let text = if area.width < ROLE_FROM { who.username.clone() } else { format!("{} {role}", who.username) };
         x = pen.put_right(x.saturating_sub(2), area.y, 24, &text, Tone::Plain);
     }
     x
+}
+
+/// What lies over the screen, and its filter.
+fn overlay_title(state: &State, x: u16, line: Rect, pen: &mut Pen<'_>) {
+    let title = match state.overlay {
+        Some(Overlay::Help(_)) => "Keys",
+        Some(Overlay::Verification(_)) => "Verification of the audit log",
+        Some(Overlay::Alarm(_)) => "Audit",
+        Some(Overlay::Messages(_)) => "Messages",
+        Some(Overlay::Daemons(_)) => "Daemons",
+        Some(Overlay::Jobs(_)) => "Jobs",
+        None => "",
+    };
+    let mut end = pen.put(x, line.y, line.right().saturating_sub(x), title, Tone::Bold);
+    if let (Some(Overlay::Messages(_)), Some(held)) = (state.overlay, state.notes_held) {
+        let words = format!("HELD   {} new (f)", state.noted.saturating_sub(held));
+        let room = line.right().saturating_sub(end + 3);
+        end = pen.put(end + 3, line.y, room, &words, Tone::Plain);
+    }
+    if !state.overlay_filter.is_empty() {
+        let room = line.right().saturating_sub(end + 3);
+        pen.put(end + 3, line.y, room, &format!("filter: {}", state.overlay_filter), Tone::Plain);
+    }
 }
 
 /// The state of the screen on the left, of its newest page on the right.
@@ -549,24 +581,29 @@ fn status(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         end = pen.put_right(end.saturating_sub(2), area.y, 26, words, Tone::Dim);
     }
     let room = end.saturating_sub(2);
-    let filter = match state.screen {
+    pen.put(area.x + 1, area.y, room, &whole_items(&left, room.into(), &shown_filter(state)), Tone::Plain);
+}
+
+/// The filter of the list on show, as it is shown.
+fn shown_filter(state: &State) -> String {
+    match state.screen {
         Screen::Models => crate::filter::shown(&state.models.filter),
         Screen::Audit => state.audit.shown_filter(),
         Screen::Queue => state.queue.filter.clone(),
         Screen::Quarantine => state.quarantine.filter.clone(),
         Screen::Users => state.users.filter.clone(),
         Screen::Health => state.health.filter.clone(),
-    };
-    pen.put(area.x + 1, area.y, room, &whole_items(&left, room.into(), &filter), Tone::Plain);
+    }
 }
 
 /// As many of the items of a line as there is room for, each whole; they are parted by two blanks or more. The first one stays,
-/// and so does the filter, without which the list would be taken for another: they are cut where they have no room.
-fn whole_items(line: &str, room: usize, filter: &str) -> String {
+/// and so does what is kept, such as the filter, without which the list would be taken for another: they are cut where they have
+/// no room.
+fn whole_items(line: &str, room: usize, keep: &str) -> String {
     let mut kept = line;
     while width(&clean(kept)) > room {
         let Some(at) = kept.rfind("  ").filter(|at| !kept[..*at].trim_end().is_empty()) else { break };
-        if !filter.is_empty() && kept[at..].contains(filter) {
+        if !keep.is_empty() && kept[at..].contains(keep) {
             break;
         }
         kept = kept[..at].trim_end();
@@ -694,7 +731,20 @@ fn message(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> 
             PromptKind::Version => "go to version (7, or an alias): ",
             PromptKind::Trust => "the key, or its id, as you got it by another way: ",
         };
-        let x = pen.put(area.x + 1, area.y, area.width.saturating_sub(1), question, Tone::Bold);
+        let wide = u16::try_from(width(question)).unwrap_or(u16::MAX);
+        let x = if area.width.saturating_sub(wide) < PROMPT_COLUMNS_MIN {
+            // What is typed has the line; the question stands above it.
+            let lines = crate::clean::wrap(question.trim_end(), usize::from(area.width.saturating_sub(2)));
+            let rows = u16::try_from(lines.len()).unwrap_or(0).min(areas.body.height);
+            let above = Rect { y: area.y - rows, height: rows, ..area };
+            pen.blank(above);
+            for (y, line) in (above.top()..above.bottom()).zip(&lines) {
+                pen.put(area.x + 1, y, area.width.saturating_sub(1), line, Tone::Bold);
+            }
+            area.x + 1
+        } else {
+            pen.put(area.x + 1, area.y, area.width.saturating_sub(1), question, Tone::Bold)
+        };
         let room = area.right().saturating_sub(x + 1);
         let (text, column) = text_window(prompt.line.text(), prompt.line.before_cursor(), room);
         pen.put(x, area.y, room, &text, Tone::Plain);
@@ -716,9 +766,14 @@ fn message(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> 
         };
         let room = area.width.saturating_sub(1);
         let text = format!("{sign}{}", note.text);
-        // Of what was done, its index and its request go where there is no room; what is wrong is said whole.
-        let text = if note.level == Level::Info { whole_items(&text, room.into(), "") } else { text };
-        let mut lines = crate::clean::wrap(&clean(&text), room.into());
+        // Of what was done, its index and its request go where there is no room, but not that it can be undone; what is wrong
+        // is said whole.
+        let text = if note.level == Level::Info { whole_items(&text, room.into(), UNDO_OFFER) } else { text };
+        let text = clean(&text);
+        // An item that has no room beside the one before it stands below it.
+        let is_short = width(&text) <= room.into();
+        let items: Vec<&str> = if is_short { vec![&text] } else { text.split("   ").collect() };
+        let mut lines: Vec<String> = items.iter().flat_map(|item| crate::clean::wrap(item, room.into())).collect();
         let most = MESSAGE_ROWS_MAX.min(usize::from(area.y.saturating_sub(areas.body.y)) + 1);
         if lines.len() > most {
             let rest = lines.drain(most - 1..).collect::<Vec<_>>().join(" ");
@@ -732,15 +787,21 @@ fn message(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> 
         for (y, line) in (over.top()..over.bottom()).zip(&lines) {
             pen.put(area.x + 1, y, room, line, tone);
         }
+    } else if areas.class == Class::Narrow && state.overlay.is_some() {
+        overlay_title(state, area.x, area, pen);
     } else if areas.class == Class::Narrow && state.who.is_some() {
         let (left, right) = status_texts(state);
         // The header has the screen's name already.
         let left = left.strip_prefix(state.screen.title()).unwrap_or(&left).trim_start();
         let end = match right {
-            Some((text, tone)) if tone != Tone::Plain => pen.put_right(area.right(), area.y, 12, &text, tone),
+            Some((text, tone)) if tone != Tone::Plain => {
+                let half = area.width / 2;
+                pen.put_right(area.right(), area.y, half, &whole_items(&text, half.into(), ""), tone)
+            }
             Some(_) | None => area.right(),
         };
-        pen.put(area.x, area.y, end.saturating_sub(1), left, Tone::Dim);
+        let room = end.saturating_sub(1);
+        pen.put(area.x, area.y, room, &whole_items(left, room.into(), &shown_filter(state)), Tone::Dim);
     }
     None
 }
@@ -794,18 +855,18 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         return;
     }
     let area = areas.hints;
-    let mut x = area.x + u16::from(areas.class > Class::Narrow);
-    let mut hint = |text: &str, tone: Tone| {
-        x = pen.put(x, area.y, area.right().saturating_sub(x), text, tone);
-        x = x.saturating_add(2);
-    };
+    let start = area.x + u16::from(areas.class > Class::Narrow);
+    let mut texts: Vec<(String, Tone)> = Vec::new();
+    let mut hint = |text: &str, tone: Tone| texts.push((text.to_owned(), tone));
     if matches!(state.overlay, Some(Overlay::Daemons(_))) {
-        for text in ["Enter speak to it", "L end this session", "Esc close"] {
-            hint(text, Tone::Dim);
+        if !state.settings.profiles.is_empty() {
+            hint("Enter speak to it", Tone::Dim);
         }
-        return;
-    }
-    if let Some(form) = state.login.as_ref().filter(|form| !form.reads_messages) {
+        if state.who.is_some() {
+            hint("L end this session", Tone::Dim);
+        }
+        hint("Esc close", Tone::Dim);
+    } else if let Some(form) = state.login.as_ref().filter(|form| !form.reads_messages) {
         let key = |command| {
             let binding = bindings(Context::Everywhere).find(|binding| binding.command == command);
             let keys = binding.map(|binding| state.settings.keys.of(binding)).unwrap_or_default();
@@ -817,8 +878,9 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         } else {
             vec![format!("{daemons} other daemon"), format!("{messages} messages")]
         };
-        let first = ["Enter log in", "Tab next", "Esc clear", "C-c quit"];
-        for text in first.into_iter().chain(others.iter().map(String::as_str)) {
+        // The last one is the way out, which is there on the narrowest screen.
+        let first = ["Enter log in", "Tab next", "Esc clear"];
+        for text in first.into_iter().chain(others.iter().map(String::as_str)).chain(["C-c quit"]) {
             hint(text, Tone::Dim);
         }
     } else if let Some(form) = &state.new_password {
@@ -841,6 +903,7 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         }
     } else if let Some(dialog) = &state.dialog {
         let texts: &[&str] = match dialog {
+            Dialog::Confirm(confirm) if confirm.does_nothing() => &["Esc leave"],
             Dialog::Confirm(confirm) if confirm.at_reason => &["Enter go on", "Tab next", "Esc leave"],
             Dialog::Confirm(confirm)
                 if confirm.reason.is_some() && confirm.tier == crate::state::deeds::Tier::Named =>
@@ -853,6 +916,8 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
             Dialog::Confirm(_) => &["y do it", "Esc leave"],
             Dialog::Palette(_) => &["Enter run", "Tab complete", "Up history", "Esc leave"],
             Dialog::Form(form) => match form.purpose {
+                // What is there to be changed was not read.
+                Purpose::Edit { base: None, .. } => &["Esc leave"],
                 Purpose::Edit { .. } if form.leaving => &["Enter next, then save", "Tab next", "Esc again leaves"],
                 _ if form.leaving => &["Enter next, then go", "Tab next", "Esc again leaves"],
                 Purpose::Edit { .. } => &["Enter next, then save", "Tab next", "Esc leave"],
@@ -860,18 +925,26 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
             },
             Dialog::Secret(_) if !state.settings.can_copy => &["Esc close"],
             Dialog::Secret(_) => &["y copy once", "Esc close"],
-            Dialog::Tokens(_) if refusal_to_make(state).is_some() => {
-                &["r rotate", "D revoke", "E end all", "Esc close"]
+            Dialog::Tokens(tokens) => {
+                let has_some = tokens.rows.as_ref().is_some_and(|rows| !rows.is_empty());
+                match (refusal_to_make(state).is_some(), has_some) {
+                    (true, true) => &["r rotate", "D revoke", "E end all", "Esc close"],
+                    (true, false) => &["E end all", "Esc close"],
+                    (false, true) => &["a make one", "r rotate", "D revoke", "E end all", "Esc close"],
+                    (false, false) => &["a make one", "E end all", "Esc close"],
+                }
             }
-            Dialog::Tokens(_) => &["a make one", "r rotate", "D revoke", "E end all", "Esc close"],
         };
         for text in texts {
             hint(text, Tone::Dim);
         }
     } else if matches!(state.overlay, Some(Overlay::Jobs(_))) {
-        for text in ["p pause", "r retry failed", "C cancel what is not sent", "Esc close"] {
-            hint(text, Tone::Dim);
+        if !(state.changes.runs.is_empty() && state.changes.jobs.is_empty()) {
+            for text in ["p pause", "r retry failed", "C cancel what is not sent"] {
+                hint(text, Tone::Dim);
+            }
         }
+        hint("Esc close", Tone::Dim);
     } else if state.filter.is_some() {
         let what = match state.screen {
             _ if state.overlay.is_some() => "part of a line".to_owned(),
@@ -897,7 +970,7 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         }
         if matches!(overlay, Overlay::Alarm(_) | Overlay::Verification(_)) && state.log.trust.alarm().is_some() {
             hint("A acknowledge", Tone::Dim);
-        } else if matches!(overlay, Overlay::Verification(_)) {
+        } else if matches!(overlay, Overlay::Verification(_)) && !state.log.trust.is_confirmed() {
             hint("T trust the key", Tone::Dim);
         }
         if matches!(overlay, Overlay::Verification(_)) {
@@ -920,11 +993,31 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         }
         hint("j k scroll", Tone::Dim);
         hint("Esc close", Tone::Dim);
+    } else if state.who.is_none() {
+        for text in ["C-r try again", "@ other daemon", "! messages", "q quit"] {
+            hint(text, Tone::Dim);
+        }
     } else {
         for (_, text) in fitting(state, areas) {
             hint(&text, Tone::Dim);
         }
         hint(MORE, Tone::Dim);
+    }
+    // What a filter may be is a list: as much of it as there is room for.
+    if state.filter.is_none() {
+        whole_hints(&mut texts, area.right().saturating_sub(start).into());
+    }
+    let mut x = start;
+    for (text, tone) in texts {
+        x = pen.put(x, area.y, area.right().saturating_sub(x), &text, tone).saturating_add(2);
+    }
+}
+
+/// As many hints as there is room for, each whole. The last one leads out, or to the rest: it stays.
+fn whole_hints(texts: &mut Vec<(String, Tone)>, room: usize) {
+    let taken = |texts: &[(String, Tone)]| texts.iter().map(|(text, _)| width(text) + 2).sum::<usize>();
+    while texts.len() > 1 && taken(texts) > room + 2 {
+        texts.remove(texts.len() - 2);
     }
 }
 
@@ -966,6 +1059,7 @@ fn hint_text(state: &State, binding: &'static Binding) -> String {
 /// The command whose hint is in a column of the hint line, as `hints` writes it.
 pub fn hint_at(state: &State, areas: &Areas, column: u16) -> Option<&'static Binding> {
     let busy = state.login.is_some()
+        || state.who.is_none()
         || state.new_password.is_some()
         || state.enrol.is_some()
         || state.dialog.is_some()

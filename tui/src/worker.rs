@@ -319,20 +319,20 @@ async fn run_job(
     job: Box<Job>,
 ) {
     let told = events.clone();
-    let found = std::rc::Rc::new(std::cell::RefCell::new(None));
+    let found = std::rc::Rc::new(std::cell::RefCell::new(Vec::new()));
     let kept = std::rc::Rc::clone(&found);
     // How far it is may be left out where the loop is busy; what it found and how it ends is not.
     let tell = Teller::new(move |report| match report {
-        Report::Checked(checked) => drop(kept.borrow_mut().replace(checked)),
+        report @ (Report::Checked(_) | Report::Refused(_)) => kept.borrow_mut().push(report),
         report => drop(told.try_send(EventKind::Job { id, report })),
     });
     let work =
         tokio::task::spawn_local(async move { jobs::perform(&client, folder.as_deref(), paused, *job, tell).await });
     let _abort = AbortOnDrop(work.abort_handle());
     let outcome = work.await.unwrap_or_else(|panic| Err(format!("the console itself failed in this job: {panic}")));
-    let checked = found.borrow_mut().take();
-    if let Some(checked) = checked {
-        hand_over(&events, EventKind::Job { id, report: Report::Checked(checked) }).await;
+    let found = found.take();
+    for report in found {
+        hand_over(&events, EventKind::Job { id, report }).await;
     }
     hand_over(&events, EventKind::Job { id, report: Report::Over(outcome) }).await;
 }
@@ -411,6 +411,7 @@ pub(crate) async fn read(client: &Client, call: Call) -> Result<Answer, ClientEr
         }
         Call::Me => Answer::Me(client.me().await?),
         Call::Models(query) => Answer::Models(client.models(&query).await?),
+        Call::Count { sweep, query } => Answer::Counted(client.count_models(sweep, &query).await?),
         Call::Model(reference) => Answer::Model(boxed(client.model(&reference).await?)),
         Call::Versions { reference, page } => Answer::Versions(client.version_page(&reference, &page).await?),
         Call::Users(query) => Answer::Users(client.user_page(&query).await?),

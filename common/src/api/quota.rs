@@ -3,10 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use crate::audit::Receipt;
+use crate::known::Known;
 
 /// How a path and a command line name the namespace of the models whose names have no slash: no namespace can be called so.
 pub const NO_NAMESPACE: &str = "-";
@@ -75,6 +76,18 @@ pub struct QuotaLimits {
     pub models: Option<u64>,
 }
 
+/// Limits in an answer: what a newer daemon limits besides is passed over, where a request with it is refused.
+fn limits_told<'de, D: Deserializer<'de>>(deserializer: D) -> Result<QuotaLimits, D::Error> {
+    #[derive(Deserialize)]
+    struct Told {
+        bytes: Option<u64>,
+        versions: Option<u64>,
+        models: Option<u64>,
+    }
+    let Told { bytes, versions, models } = Told::deserialize(deserializer)?;
+    Ok(QuotaLimits { bytes, versions, models })
+}
+
 /// What is kept.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct QuotaUsage {
@@ -90,11 +103,13 @@ pub struct QuotaUsage {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct QuotaInfo {
     /// What it is of.
-    pub kind: QuotaKind,
+    #[schema(value_type = QuotaKind)]
+    pub kind: Known<QuotaKind>,
     /// The user's name, or the namespace in lower case: empty for models whose names have no slash. Of a user that was
     /// deleted, the stable id.
     pub name: String,
     /// The limits that hold.
+    #[serde(deserialize_with = "limits_told")]
     pub limits: QuotaLimits,
     /// Whether they were set for this one; else they are the daemon's defaults.
     pub is_own: bool,
@@ -121,7 +136,8 @@ pub struct QuotaChanged {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct QuotaExcess {
     /// What the quota is of.
-    pub kind: QuotaKind,
+    #[schema(value_type = QuotaKind)]
+    pub kind: Known<QuotaKind>,
     /// Whose it is: a user's name, or a namespace.
     pub name: String,
     /// What is limited: `bytes`, `versions` or `models`.
@@ -141,9 +157,9 @@ pub struct QuotaExcess {
 impl QuotaExcess {
     /// Whose quota it is, in words.
     pub fn whose(&self) -> String {
-        match (self.kind, self.name.as_str()) {
-            (QuotaKind::Namespace, "") => "of the models without a namespace".to_owned(),
-            (kind, name) => format!("of the {kind} `{name}`"),
+        match (self.kind.known(), self.name.as_str()) {
+            (Some(QuotaKind::Namespace), "") => "of the models without a namespace".to_owned(),
+            (_, name) => format!("of the {} `{name}`", self.kind),
         }
     }
 }

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use crate::api::State;
 use crate::audit::Receipt;
+use crate::known::Known;
 use crate::name::{ModelId, ModelName, Version};
 use crate::pattern::NamePattern;
 
@@ -66,6 +67,38 @@ fn yes() -> bool {
     true
 }
 
+/// A [`RetentionRule`] in an answer: as what a newer daemon says besides is passed over, it is not to be sent back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetentionRuleTold {
+    /// As in [`RetentionRule`].
+    pub pattern: NamePattern,
+    /// As in [`RetentionRule`].
+    pub action: Known<RetentionAction>,
+    /// As in [`RetentionRule`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_newest: Option<u32>,
+    /// As in [`RetentionRule`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub older_than_days: Option<u32>,
+    /// As in [`RetentionRule`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub states: Vec<Known<State>>,
+    /// As in [`RetentionRule`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub protect_tags: Vec<String>,
+    /// As in [`RetentionRule`].
+    #[serde(default = "yes")]
+    pub enabled: bool,
+}
+
+impl From<RetentionRule> for RetentionRuleTold {
+    fn from(rule: RetentionRule) -> Self {
+        let RetentionRule { pattern, action, keep_newest, older_than_days, states, protect_tags, enabled } = rule;
+        let states = states.into_iter().map(Known::from).collect();
+        Self { pattern, action: action.into(), keep_newest, older_than_days, states, protect_tags, enabled }
+    }
+}
+
 /// What a run of a rule came to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RetentionRun {
@@ -89,7 +122,8 @@ pub struct RetentionRuleInfo {
     /// Its name.
     pub name: String,
     /// The rule.
-    pub rule: RetentionRule,
+    #[schema(value_type = RetentionRule)]
+    pub rule: RetentionRuleTold,
     /// Who set it last.
     pub set_by: String,
     /// When.
@@ -123,7 +157,8 @@ pub struct RetentionHit {
     /// The version's number.
     pub version: Version,
     /// Its state.
-    pub state: State,
+    #[schema(value_type = State)]
+    pub state: Known<State>,
     /// When it was published.
     pub created_at: String,
     /// When it was deleted, where it is.

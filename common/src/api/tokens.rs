@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::audit::Receipt;
+use crate::known::Known;
 use crate::name::UserName;
 use crate::pattern::NamePattern;
 use crate::role::Permission;
@@ -18,9 +19,11 @@ pub struct ApiToken {
     /// Whose it is.
     pub user: UserName,
     /// Whether it can be used now.
-    pub state: ApiTokenState,
+    #[schema(value_type = ApiTokenState)]
+    pub state: Known<ApiTokenState>,
     /// What it may do at most; null: all that its user may, but for `user.manage`.
-    pub permissions: Option<Vec<Permission>>,
+    #[schema(value_type = Option<Vec<Permission>>)]
+    pub permissions: Option<Vec<Known<Permission>>>,
     /// On models of these names only; null: on all.
     #[schema(value_type = Option<Vec<String>>)]
     pub names: Option<Vec<NamePattern>>,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::audit::Receipt;
+use crate::known::Known;
 use crate::name::HookId;
 use crate::pattern::NamePattern;
 
@@ -114,7 +115,8 @@ pub struct Webhook {
     /// Why it is not, where the daemon disabled it.
     pub disabled_because: Option<String>,
     /// How it is doing.
-    pub state: WebhookState,
+    #[schema(value_type = WebhookState)]
+    pub state: Known<WebhookState>,
     /// Index of the entry of the log that is looked at next, as far as this daemon knows.
     pub next_index: u64,
     /// Entries between that and the end of the log; not all of them may be events.
@@ -191,6 +193,17 @@ pub enum WebhookAttemptKind {
     Replay,
 }
 
+impl WebhookAttemptKind {
+    /// The wire name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Event => "event",
+            Self::Test => "test",
+            Self::Replay => "replay",
+        }
+    }
+}
+
 /// One attempt to deliver a message: a row of `GET /webhooks/{hook}/deliveries`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct WebhookAttempt {
@@ -202,7 +215,8 @@ pub struct WebhookAttempt {
     /// The entry's index; none for a test.
     pub index: Option<u64>,
     /// What made the daemon send it.
-    pub kind: WebhookAttemptKind,
+    #[schema(value_type = WebhookAttemptKind)]
+    pub kind: Known<WebhookAttemptKind>,
     /// The how manieth attempt in a row it was, from 1.
     pub attempt: u32,
     /// When it began.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Buf as _, Bytes};
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use thiserror::Error;
@@ -262,7 +262,7 @@ impl Client {
 
     async fn open_stream(&self, after: Option<u64>, strict: bool) -> Result<AuditStream, ClientError> {
         let target = Target::new(&["audit-logs", "stream"]).number("after", after);
-        let reply = self.open(target, MEDIA_TYPE, &[]).await?;
+        let reply = self.open(Method::GET, target, MEDIA_TYPE, &[]).await?;
         let (status, headers) = (reply.body.status(), reply.body.headers());
         if status != StatusCode::OK || !is_event_stream(headers) {
             return Err(ClientError::Protocol(format!("status {status} and no {MEDIA_TYPE} to a stream")));

@@ -11,8 +11,10 @@ use zeroize::Zeroizing;
 use super::{AuditQuery, Client, ClientError, IngestQuery, ModelQuery, http_date};
 use crate::api::{IngestKind, IngestState};
 use crate::certificate::KeyPin;
+use crate::known::Known;
 use crate::name::ItemId;
 use crate::problem::ProblemType;
+use crate::role::Permission;
 use crate::tls::Trust;
 
 /// Answers each connection with its list of raw answers, one per request; returns the requests.
@@ -178,8 +180,9 @@ fn drop_folder() {
         };
         let page = client.ingest(&query).await.unwrap().body;
         let (item, intake) = (&page.items[0], page.intake.unwrap());
-        assert_eq!((item.kind, item.state, item.bytes_done), (IngestKind::File, IngestState::Hashing, 4));
-        assert_eq!((intake.paused, intake.states[&IngestState::Done]), (true, 7));
+        let (kind, state) = (item.kind.known(), item.state.known());
+        assert_eq!((kind, state, item.bytes_done), (Some(IngestKind::File), Some(IngestState::Hashing), 4));
+        assert_eq!((intake.paused, intake.states[&IngestState::Done.into()]), (true, 7));
         assert!(client.ingest(&IngestQuery::default()).await.unwrap().body.intake.is_none());
         let id: ItemId = item.id.parse().unwrap();
         assert_eq!(client.ingest_item(id).await.unwrap().body, *item);
@@ -379,4 +382,68 @@ proptest::proptest! {
     fn any_text_is_a_date_or_none(text in ".{0,40}") {
         let _date = http_date(&text);
     }
+}
+
+// ---- newer daemons --------------------------------------------------------------------------------------------------
+
+/// Signing in, and what a refusal says, with words that are not known here: they are kept as they came.
+#[test]
+fn words_that_are_not_known() {
+    let me = r#"{"id":"usr_1","username":"alice","kind":"robot","role":"curator","permissions":["model.read","model.dream"],
+        "grants":[{"pattern":"team/*","role":"curator"},{"pattern":"x/*","deny":true}],"must_change_password":false,
+        "token_expires_at":null,"session_expires_at":null,"mood":"good"}"#;
+    let status = r#"{"items":[],"total":0,"next_cursor":null,"intake":{"paused":false,"paused_by":null,"paused_at":null,
+        "pause_reason":null,"problem":null,"events":true,"poll_seconds":1,"settle_seconds":1,"states":{"failed":1,
+        "thawing":2},"active":0,"done_last_hour":0,"done_total":0,"rejected_total":0,"bytes_total":0,
+        "oldest_seen_at":null,"walked_at":null,"overflows":0}}"#;
+    let problem = r#"{"type":"/problems/quota-exceeded","title":"The quota is used up","status":403,"detail":"no room",
+        "instance":"urn:uuid:0190f5f7-0000-4000-8000-000000000000",
+        "quota":{"kind":"team","name":"nlp","of":"versions","limit":1,"needed":1}}"#;
+    let (address, server) = serve(vec![vec![
+        json(&TOKEN.replace("admin", "curator")),
+        json(me),
+        json(status),
+        answer("403 Forbidden", "application/problem+json", "", problem),
+    ]]);
+    run(async {
+        let client = client(address);
+        let session = client.login("alice", "correct horse", None).await.unwrap().body;
+        assert_eq!((session.role.known(), session.role.as_str()), (None, "curator"));
+        let me = client.me().await.unwrap().body;
+        assert_eq!((me.kind.as_str(), me.role.as_str()), ("robot", "curator"));
+        assert_eq!(me.permissions.iter().filter_map(Known::known).collect::<Vec<_>>(), [Permission::ModelRead]);
+        assert_eq!(me.permissions[1].as_str(), "model.dream");
+        assert_eq!(me.grants.iter().map(ToString::to_string).collect::<Vec<_>>(), ["team/*:curator", "x/*:deny"]);
+        let intake = client.ingest(&IngestQuery::default()).await.unwrap().body.intake.unwrap();
+        let states: Vec<(&str, u64)> = intake.states.iter().map(|(state, count)| (state.as_str(), *count)).collect();
+        assert_eq!(states, [("failed", 1), ("thawing", 2)]);
+        let error = client.me().await.unwrap_err();
+        assert_eq!(error.problem_type(), Some(ProblemType::QuotaExceeded));
+        let ClientError::Problem { problem, .. } = error else { panic!("it is a problem") };
+        assert_eq!(problem.quota.unwrap().whose(), "of the team `nlp`");
+    });
+    server.join().unwrap();
+}
+
+/// What doesn't fit is said with the place where it doesn't.
+#[test]
+fn the_place_of_what_does_not_fit() {
+    let users = r#"{"items":[{"id":"usr_1","username":"alice","role":"admin","disabled":false,"must_change_password":false,
+        "sessions":1,"created_at":"x","updated_at":"x","last_login_at":null},{"id":"usr_2","username":"bob","role":7}],
+        "total":2,"next_cursor":null}"#;
+    let answers = [users, EMPTY_PAGE, r#"{"items":[]} x"#].map(json).to_vec();
+    let refusal = answer("403 Forbidden", "application/problem+json", "", r#"{"type":"x","title":"x","status":"403"}"#);
+    let (address, server) = serve(vec![[answers, vec![refusal]].concat()]);
+    run(async {
+        let client = client(address);
+        let said = async |why: &str| {
+            let error = client.users(None, 50).await.unwrap_err();
+            assert!(matches!(&error, ClientError::Protocol(said) if said.contains(why)), "{error}: {why}");
+        };
+        said("its JSON doesn't fit at items[1].role: invalid type: integer `7`, expected a word").await;
+        assert_eq!(client.users(None, 50).await.unwrap().body.total, Some(0));
+        said("its JSON doesn't fit: ").await;
+        said("status 403 Forbidden with a problem document that doesn't fit at status: invalid type").await;
+    });
+    server.join().unwrap();
 }

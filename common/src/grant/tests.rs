@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use proptest::prelude::*;
+use serde_json::json;
 
-use super::{Effect, GRANTS_MAX, Grant, allowed, allowed_everywhere, allowed_somewhere, check, within};
+use super::{Effect, GRANTS_MAX, Grant, GrantTold, allowed, allowed_everywhere, allowed_somewhere, check, within};
 use crate::name::ModelName;
 use crate::role::{Permission, Role};
 
@@ -186,5 +187,40 @@ proptest! {
     fn any_text(text in ".{0,40}") {
         let _ = text.parse::<Grant>();
         let _ = serde_json::from_str::<Grant>(&text);
+    }
+}
+
+/// Answers of newer daemons have grants that are not known here: they are shown, written as they came but for what is not
+/// known of their form, and are no grants.
+#[test]
+fn told() {
+    let read = |value: serde_json::Value| serde_json::from_value::<GrantTold>(value);
+    for text in ["team/*:contributor", "*:none", "secret/*:deny"] {
+        let grant: Grant = text.parse().unwrap();
+        let wire = serde_json::to_value(&grant).unwrap();
+        let told = read(wire.clone()).unwrap();
+        assert_eq!((told.known(), told.to_string().as_str()), (Some(grant.clone()), text));
+        assert_eq!((told.clone(), serde_json::to_value(&told).unwrap()), (GrantTold::from(grant), wire));
+    }
+    let curator = json!({"pattern": "team/*", "role": "curator"});
+    let told = read(curator.clone()).unwrap();
+    assert_eq!((told.known(), told.to_string().as_str()), (None, "team/*:curator"));
+    assert_eq!(serde_json::to_value(&told).unwrap(), curator);
+    for more in [
+        json!({"pattern": "team/*", "role": "admin", "until": "2027-01-01"}),
+        json!({"pattern": "team/*", "deny": true, "unless": {"from": "10.0.0.0/8"}}),
+    ] {
+        let told = read(more.clone()).unwrap();
+        assert_eq!(told.known(), None, "{told}: what it says besides may be what matters");
+        assert!(told.to_string().ends_with(" (and more)") && told.to_string().parse::<Grant>().is_err());
+        assert!(serde_json::from_value::<Grant>(more).is_err(), "what is asked for is known or refused");
+    }
+    for (value, why) in [
+        (json!({"pattern": "team/*"}), "either a `role` or"),
+        (json!({"pattern": "team/*", "role": "viewer", "deny": true}), "either a `role` or"),
+        (json!({"pattern": "a b", "role": "viewer"}), ""),
+        (json!({"pattern": "team/*", "role": 7}), "a word"),
+    ] {
+        assert!(read(value).unwrap_err().to_string().contains(why));
     }
 }

@@ -201,7 +201,7 @@ mod tests {
     #[test]
     fn lines() {
         let quota = QuotaInfo {
-            kind: QuotaKind::Namespace,
+            kind: QuotaKind::Namespace.into(),
             name: String::new(),
             limits: QuotaLimits { bytes: Some(10), ..QuotaLimits::default() },
             is_own: false,
@@ -212,7 +212,8 @@ mod tests {
         };
         let line = "namespace -: 3 of 10 octets and 4 reserved, 2 versions, 1 models (default)\n";
         assert_eq!(quota_line(&quota), line);
-        let quota = QuotaInfo { kind: QuotaKind::User, name: "ana".into(), is_own: true, reserved_bytes: 0, ..quota };
+        let quota =
+            QuotaInfo { kind: QuotaKind::User.into(), name: "ana".into(), is_own: true, reserved_bytes: 0, ..quota };
         assert_eq!(quota_line(&quota), "user ana: 3 of 10 octets, 2 versions\n");
     }
 }

@@ -1,7 +1,7 @@
 //! `mregd user …`, whether the daemon runs or not. Knows what is asked and told; refuses to know rules.
 
 use common::api::{Page, User, UserKind, UserPatch};
-use common::grant::{Effect, Grant};
+use common::grant::{Effect, Grant, GrantTold};
 use common::name::UserName;
 use common::pattern::NamePattern;
 use common::role::Role;
@@ -186,11 +186,18 @@ impl Way {
             Self::Running(operator) => {
                 let target = format!("/users/{name}");
                 let (user, tag) = ask_tagged::<User>(operator, Method::GET, &target, None, "try again", None).await?;
-                Ok((user.grants, tag))
+                // All of them are sent back: none may be left out because it is not known here.
+                let known = |grant: &GrantTold| {
+                    let why =
+                        || Failed::new(Exit::Internal, format_args!("{name} has {grant}, which is not known here"));
+                    grant.known().ok_or_else(why)
+                };
+                Ok((user.grants.iter().map(known).collect::<Result<_, _>>()?, tag))
             }
             // Nobody else is at it.
             Self::Stopped(registry) => {
-                Ok((registry.user(&here(), name).await.map_err(failed)?.value.value.user.grants, None))
+                let user = registry.user(&here(), name).await.map_err(failed)?.value.value.user;
+                Ok((user.grants.iter().filter_map(GrantTold::known).collect(), None))
             }
         }
     }

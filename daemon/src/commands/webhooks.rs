@@ -293,7 +293,7 @@ mod tests {
             id: "msg_1".to_owned(),
             event: "webhook.test".to_owned(),
             index: None,
-            kind: WebhookAttemptKind::Test,
+            kind: WebhookAttemptKind::Test.into(),
             attempt: 1,
             at: "T".to_owned(),
             took_ms: 3,

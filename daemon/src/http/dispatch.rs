@@ -73,6 +73,8 @@ pub(crate) async fn dispatch(call: Call, route: &Route) -> Answer {
         Route::RunRetention { rule } => boxed(retention::run(&call, rule)).await,
 
         Route::ListModels => boxed(models::list(&call)).await,
+        Route::DeleteModels => boxed(models::bulk::delete(&call)).await,
+        Route::RestoreModels => boxed(models::bulk::restore(&call)).await,
         Route::Publish => boxed(upload::form(call)).await,
         Route::PublishFile { name } => boxed(upload::file(call, name)).await,
         Route::ShowModel { model } => boxed(models::show(&call, model)).await,

@@ -488,7 +488,7 @@ const INGEST_ITEMS: [(IngestState, &str); 9] = [
 /// The drop folder in numbers.
 fn ingest(status: &IntakeStatus, add: &mut impl FnMut(&'static str, &'static str, &'static str, f64)) {
     for (state, name) in INGEST_ITEMS {
-        let count = status.states.get(&state).copied().unwrap_or(0);
+        let count = status.states.get(&state.into()).copied().unwrap_or(0);
         add(name, "gauge", "Items of the drop folder, by state; of those at an end only the newest.", count as f64);
     }
     let working = f64::from(u8::from(status.problem.is_none()));
@@ -587,7 +587,7 @@ mod tests {
     fn drop_folder() {
         let status = IntakeStatus {
             paused: true,
-            states: BTreeMap::from([(IngestState::Hashing, 3), (IngestState::Rejected, 7)]),
+            states: BTreeMap::from([(IngestState::Hashing.into(), 3), (IngestState::Rejected.into(), 7)]),
             done_total: 11,
             rejected_total: 8,
             bytes_total: 4096,

@@ -1,6 +1,7 @@
 //! `/models` and `/models/{id}`, but for uploads, downloads and what lies below: parse, ask the registry, render.
 //! What a reference selects and who may see it is the registry's.
 
+pub(crate) mod bulk;
 mod parameters;
 
 use common::api::{ModelChanged, ModelPatch, State};

@@ -180,6 +180,10 @@ pub enum Route {
 
     /// `GET /models`
     ListModels,
+    /// `DELETE /models`
+    DeleteModels,
+    /// `POST /models:restore`
+    RestoreModels,
     /// `POST /models`
     Publish,
     /// `PUT /models/{name}/artifact`
@@ -527,9 +531,13 @@ impl Route {
                 Target::new("token", bounded(token))
             }
             Self::Login | Self::Refresh | Self::Logout => Target::new("session", ""),
-            Self::ListModels | Self::ListQuarantine | Self::Publish | Self::CreateUpload | Self::ListUploads => {
-                Target::new("model", "")
-            }
+            Self::ListModels
+            | Self::DeleteModels
+            | Self::RestoreModels
+            | Self::ListQuarantine
+            | Self::Publish
+            | Self::CreateUpload
+            | Self::ListUploads => Target::new("model", ""),
             Self::ShowUpload { upload } | Self::AppendUpload { upload } | Self::EndUpload { upload } => {
                 Target::new("upload", bounded(upload))
             }
@@ -751,7 +759,10 @@ pub fn parse(method: &Method, path: &str) -> Result<Route, RouteError> {
 
         (["models"], "GET") => Route::ListModels,
         (["models"], "POST") => Route::Publish,
-        (["models"], _) => return allow("GET, HEAD, POST"),
+        (["models"], "DELETE") => Route::DeleteModels,
+        (["models"], _) => return allow("GET, HEAD, POST, DELETE"),
+        (["models:restore"], "POST") => Route::RestoreModels,
+        (["models:restore"], _) => return allow("POST"),
         (["models", model], "GET") => Route::ShowModel { model: own(model) },
         (["models", model], "PATCH") => Route::PatchModel { model: own(model) },
         (["models", model], "DELETE") => Route::DeleteModel { model: own(model) },

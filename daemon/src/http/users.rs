@@ -1,6 +1,7 @@
 //! `/register /roles /users…`: parse, ask the registry, render. Who may do what to whom is the registry's.
 
 use common::api::{NewPassword, Page, Register, RoleInfo, User, UserChanged, UserKind, UserPatch};
+use common::known::Known;
 use common::role::Role;
 use http::StatusCode;
 use serde::Deserialize;
@@ -101,8 +102,9 @@ pub(crate) async fn register(mut call: Call) -> Answer {
 
 /// `GET /roles`
 pub(crate) fn roles() -> Answer {
+    let may = |role: Role| role.permissions().iter().copied().map(Known::from).collect();
     let items: Vec<RoleInfo> =
-        Role::ALL.iter().map(|role| RoleInfo { role: *role, permissions: role.permissions().to_vec() }).collect();
+        Role::ALL.iter().map(|role| RoleInfo { role: (*role).into(), permissions: may(*role) }).collect();
     let total = Some(items.len() as u64);
     Ok(respond::json(StatusCode::OK, &Page { items, total, next_cursor: None, prev_cursor: None }))
 }

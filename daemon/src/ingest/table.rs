@@ -158,8 +158,8 @@ impl Row {
         IngestItem {
             id: id.to_string(),
             path: self.path.clone(),
-            kind: self.kind,
-            state: self.state_now(),
+            kind: self.kind.into(),
+            state: self.state_now().into(),
             reason: self.reason.clone(),
             size: self.size,
             files: self.files,
@@ -184,7 +184,7 @@ impl Row {
                 .iter()
                 .map(|(at_ms, state, text)| IngestStep {
                     at: clock::rfc3339(*at_ms),
-                    state: *state,
+                    state: (*state).into(),
                     text: text.clone(),
                 })
                 .collect(),
@@ -374,7 +374,7 @@ impl Table {
         let mut oldest: Option<i64> = None;
         for row in self.rows.values() {
             let state = row.state_now();
-            *status.states.entry(state).or_default() += 1;
+            *status.states.entry(state.into()).or_default() += 1;
             status.active += u64::from(rank(state) == 0);
             if !is_over(state) {
                 oldest = Some(oldest.map_or(row.seen_at_ms, |oldest| oldest.min(row.seen_at_ms)));
@@ -484,7 +484,7 @@ mod tests {
             assert_eq!(paths(&table, &words), found, "{text}");
         }
         let status = table.status();
-        assert_eq!((status.active, status.states[&IngestState::Done]), (1, 1));
+        assert_eq!((status.active, status.states[&IngestState::Done.into()]), (1, 1));
         assert_eq!(status.oldest_seen_at.as_deref(), Some("1970-01-01T00:00:00.003Z"));
     }
 

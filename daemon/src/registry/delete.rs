@@ -50,29 +50,7 @@ impl Registry {
     /// # Errors
     /// What `require` says; `NotFound`, `Conflict`, `PreconditionFailed`.
     pub async fn delete_model(&self, caller: &Caller, reference: &ModelRef) -> Outcome<Gone> {
-        let inner = &self.inner;
-        let note = Note::change(Action::ModelDelete, resolve::target(reference));
-        inner.permit(caller, Permission::ModelDelete, &note).await?;
-        let (reference, who, work) = (reference.clone(), caller.clone(), Arc::clone(inner));
-        inner
-            .commit(caller, note.urgent(), move |records, moment, note| {
-                let mut model = resolve::live_model(records, &reference, &sight(&who))?;
-                note.target.id = model.id.to_string();
-                who.check_if_match(model.revision)?;
-                let deletion = work.deletion(&who, moment, State::Available);
-                let gone = Gone {
-                    id: model.id.to_string(),
-                    version: None,
-                    purged: false,
-                    restorable_until_ms: Some(deletion.restorable_until_ms),
-                };
-                note.say("name", model.name.as_str());
-                note.say("versions", model.live_versions);
-                model.deleted = Some(deletion);
-                touch(&mut model, moment);
-                Ok((gone, vec![Write::PutModel(model)]))
-            })
-            .await
+        self.inner.delete_model(caller, reference).await
     }
 
     /// Deletes a model for good, deleted before or not.
@@ -100,23 +78,7 @@ impl Registry {
     /// # Errors
     /// What `require` says; `NotFound`, `Conflict`, `PreconditionFailed`, `IdempotencyKeyReused`.
     pub async fn restore_model(&self, caller: &Caller, reference: &ModelRef) -> Outcome<Tagged<ModelRow>> {
-        let inner = &self.inner;
-        let note = Note::change(Action::ModelRestore, resolve::target(reference));
-        inner.permit(caller, Permission::ModelDelete, &note).await?;
-        let once = inner.fingerprints.once(caller, &json!({"model": described(reference)}));
-        let once = once.map(|once| once.of_model(caller, Permission::ModelDelete, reference));
-        let (reference, who, work) = (reference.clone(), caller.clone(), Arc::clone(inner));
-        inner
-            .commit_once(caller, note, once, move |records, moment, note| {
-                let mut model = resolve::model_to_change(records, &reference, &sight(&who))?;
-                note.target.id = model.id.to_string();
-                who.check_if_match(model.revision)?;
-                check_restorable(model.deleted.take().as_ref(), &format!("model `{}`", model.name), moment)?;
-                touch(&mut model, moment);
-                let row = render::model_row(&work.settings(), &model);
-                Ok((Tagged { value: row, revision: moment.index }, vec![Write::PutModel(model)]))
-            })
-            .await
+        self.inner.restore_model(caller, reference).await
     }
 
     /// Deletes a version, restorably. Not while an alias points to it.
@@ -234,6 +196,52 @@ impl Registry {
 }
 
 impl Inner {
+    pub(super) async fn delete_model(self: &Arc<Self>, caller: &Caller, reference: &ModelRef) -> Outcome<Gone> {
+        let note = Note::change(Action::ModelDelete, resolve::target(reference));
+        self.permit(caller, Permission::ModelDelete, &note).await?;
+        let (reference, who, work) = (reference.clone(), caller.clone(), Arc::clone(self));
+        self.commit(caller, note.urgent(), move |records, moment, note| {
+            let mut model = resolve::live_model(records, &reference, &sight(&who))?;
+            note.target.id = model.id.to_string();
+            who.check_if_match(model.revision)?;
+            let deletion = work.deletion(&who, moment, State::Available);
+            let gone = Gone {
+                id: model.id.to_string(),
+                version: None,
+                purged: false,
+                restorable_until_ms: Some(deletion.restorable_until_ms),
+            };
+            note.say("name", model.name.as_str());
+            note.say("versions", model.live_versions);
+            model.deleted = Some(deletion);
+            touch(&mut model, moment);
+            Ok((gone, vec![Write::PutModel(model)]))
+        })
+        .await
+    }
+
+    pub(super) async fn restore_model(
+        self: &Arc<Self>,
+        caller: &Caller,
+        reference: &ModelRef,
+    ) -> Outcome<Tagged<ModelRow>> {
+        let note = Note::change(Action::ModelRestore, resolve::target(reference));
+        self.permit(caller, Permission::ModelDelete, &note).await?;
+        let once = self.fingerprints.once(caller, &json!({"model": described(reference)}));
+        let once = once.map(|once| once.of_model(caller, Permission::ModelDelete, reference));
+        let (reference, who, work) = (reference.clone(), caller.clone(), Arc::clone(self));
+        self.commit_once(caller, note, once, move |records, moment, note| {
+            let mut model = resolve::model_to_change(records, &reference, &sight(&who))?;
+            note.target.id = model.id.to_string();
+            who.check_if_match(model.revision)?;
+            check_restorable(model.deleted.take().as_ref(), &format!("model `{}`", model.name), moment)?;
+            touch(&mut model, moment);
+            let row = render::model_row(&work.settings(), &model);
+            Ok((Tagged { value: row, revision: moment.index }, vec![Write::PutModel(model)]))
+        })
+        .await
+    }
+
     fn deletion(&self, caller: &Caller, moment: Moment, state_before: State) -> DeletionRecord {
         let period_ms = i64::try_from(self.settings().restore_period.as_millis()).unwrap_or(i64::MAX);
         DeletionRecord {

@@ -90,6 +90,45 @@ pub struct ModelListing {
     pub seek: Seek,
 }
 
+impl ModelListing {
+    /// The list and its filters as one word.
+    fn id(&self) -> String {
+        let Self {
+            q, tags, state, format, parameters, dtypes, verdict, alias, uploader, since_ms, not, features, ..
+        } = self;
+        let of_latest = (q, tags, *state, format, *parameters, dtypes);
+        list_id("models", &(of_latest, (verdict, alias, uploader, *since_ms, not, features, self.sort)))
+    }
+
+    /// Whether there can be any of these for somebody: deleted ones are shown to those who could restore them.
+    pub(crate) fn is_open_to(&self, sight: &Sight) -> bool {
+        self.state != Some(State::Deleted) || sight.sees_deleted_somewhere()
+    }
+
+    /// The question to the store, from the first row on.
+    pub(crate) fn query(self, sight: &Sight) -> ModelQuery {
+        ModelQuery {
+            names: sight.names(self.state == Some(State::Deleted)),
+            text: self.q,
+            tags: self.tags,
+            state: self.state,
+            format: self.format,
+            parameters: self.parameters,
+            dtypes: self.dtypes,
+            verdict: self.verdict,
+            alias: self.alias,
+            uploader: self.uploader,
+            since_ms: self.since_ms,
+            not: self.not,
+            features: self.features,
+            sort: self.sort,
+            after: None,
+            backward: false,
+            limit: bounded(self.limit),
+        }
+    }
+}
+
 /// A number of rows within the bounds, whatever was asked.
 pub(crate) fn bounded(limit: usize) -> usize {
     limit.clamp(1, LIMIT_MAX)
@@ -298,59 +337,16 @@ fn list(
     listing: ModelListing,
     sight: &Sight,
 ) -> Result<Page<ModelRow>, RegistryError> {
-    let ModelListing {
-        q,
-        tags,
-        state,
-        format,
-        parameters,
-        dtypes,
-        verdict,
-        alias,
-        uploader,
-        since_ms,
-        not,
-        features,
-        sort,
-        limit,
-        seek,
-    } = listing;
-    let of = list_id(
-        "models",
-        &(
-            (&q, &tags, state, &format, parameters, &dtypes),
-            (&verdict, &alias, &uploader, since_ms, &not, &features, sort),
-        ),
-    );
-    let sought = cursor::seek::<String>(&of, &seek)?;
+    let of = listing.id();
+    let sought = cursor::seek::<String>(&of, &listing.seek)?;
     let after = sought.from.as_ref().map(|place| inner.places.read(place)).transpose()?;
-    let of_deleted = state == Some(State::Deleted);
-    if of_deleted && !sight.sees_deleted_somewhere() {
+    if !listing.is_open_to(sight) {
         return Ok(Page { items: Vec::new(), total: Some(0), next_cursor: None, prev_cursor: None });
     }
     let is_begin = after.is_none();
-    let names = sight.names(of_deleted);
+    let query = ModelQuery { after, backward: sought.backward, ..listing.query(sight) };
+    let sealed = query.names.is_some();
     let shown = |place: Vec<u8>, sealed| inner.places.shown(&place, sealed);
-    let sealed = names.is_some();
-    let query = ModelQuery {
-        text: q,
-        tags,
-        state,
-        format,
-        parameters,
-        dtypes,
-        verdict,
-        alias,
-        uploader,
-        since_ms,
-        names,
-        not,
-        features,
-        sort,
-        after,
-        backward: sought.backward,
-        limit: bounded(limit),
-    };
     let ModelPage { models, next, ends, total } = records.models(&query)?;
     let total = if is_begin { total } else { sought.total };
     let ends = ends.map(|(first, last)| (shown(first, sealed), shown(last, sealed)));

@@ -11,7 +11,7 @@
 
 use std::sync::Arc;
 
-use common::grant::{self, Grant};
+use common::grant::{self, Grant, GrantTold};
 use common::name::{ModelName, ModelRef};
 use common::role::{Permission, Role};
 use serde_json::{Value, json};
@@ -205,6 +205,11 @@ impl Once {
 /// What was granted to a user.
 pub(crate) fn of<R: Records + ?Sized>(records: &R, user_id: &str) -> Result<Vec<Grant>, RegistryError> {
     Ok(records.grants(user_id)?.into_iter().map(Grant::from).collect())
+}
+
+/// The same, as answers tell it.
+pub(crate) fn told<R: Records + ?Sized>(records: &R, user_id: &str) -> Result<Vec<GrantTold>, RegistryError> {
+    Ok(of(records, user_id)?.into_iter().map(GrantTold::from).collect())
 }
 
 /// The same, as an actor has it.

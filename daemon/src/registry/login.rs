@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use common::api::{Me, Token, UserKind};
 use common::audit::{Action, ActorKind, Target};
+use common::grant::GrantTold;
+use common::known::Known;
 use common::name::UserName;
 use common::role::Permission;
 
@@ -183,16 +185,17 @@ impl Registry {
         Ok(Done::unlogged(Me {
             id: actor.id.clone(),
             username,
-            kind: if actor.kind == ActorKind::Service { UserKind::Service } else { UserKind::Person },
-            role,
-            permissions: role.permissions().iter().copied().filter(in_scope).collect(),
-            grants: actor.grants.as_deref().unwrap_or_default().to_vec(),
+            kind: if actor.kind == ActorKind::Service { UserKind::Service } else { UserKind::Person }.into(),
+            role: role.into(),
+            permissions: role.permissions().iter().copied().filter(in_scope).map(Known::from).collect(),
+            grants: actor.grants.as_deref().unwrap_or_default().iter().cloned().map(GrantTold::from).collect(),
             must_change_password: actor.must_change_password,
             totp: totp::is_on(factor.as_ref()),
             must_enrol_totp: actor.must_enrol,
             token_expires_at: actor.token_expires_at_ms.map(clock::rfc3339),
             session_expires_at: actor.session_expires_at_ms.map(clock::rfc3339),
             api_token,
+            protected_aliases: self.inner.settings().protected_aliases.iter().cloned().collect(),
         }))
     }
 
@@ -392,7 +395,7 @@ impl Inner {
             access_token,
             token_type: "bearer".to_owned(),
             expires_in: u64::try_from((expires_at_ms - now_ms) / SECOND_MS).unwrap_or(0),
-            role: user.role,
+            role: user.role.into(),
             username: user.name.clone(),
             must_change_password: user.must_change_password,
             must_enrol_totp,

@@ -275,7 +275,15 @@ impl Inner {
                 let (kind, of) = (account.kind(), of.to_owned());
                 let tells = kind == QuotaKind::User || claim.tells.load(Ordering::Relaxed);
                 let (used, reserved) = (tells.then_some(used), tells.then_some(reserved));
-                RegistryError::QuotaExceeded(Box::new(QuotaExcess { kind, name, of, limit, used, reserved, needed }))
+                RegistryError::QuotaExceeded(Box::new(QuotaExcess {
+                    kind: kind.into(),
+                    name,
+                    of,
+                    limit,
+                    used,
+                    reserved,
+                    needed,
+                }))
             };
             if begins && let Some(limit) = limits.versions.filter(|limit| used.versions >= *limit) {
                 return Err(excess("versions", limit, used.versions, 0, 1));
@@ -325,7 +333,7 @@ impl Inner {
                     let (kind, name, of) = (account.kind(), shown(&account, user), of.to_owned());
                     let tells = kind == QuotaKind::User || sees_all;
                     let (used, reserved) = (tells.then_some(used), tells.then_some(0));
-                    let excess = QuotaExcess { kind, name, of, limit, used, reserved, needed };
+                    let excess = QuotaExcess { kind: kind.into(), name, of, limit, used, reserved, needed };
                     return Err(RegistryError::QuotaExceeded(Box::new(excess)));
                 }
             }
@@ -340,7 +348,7 @@ impl Inner {
             Account::Namespace(namespace) => namespace.clone(),
         };
         Ok(QuotaInfo {
-            kind: account.kind(),
+            kind: account.kind().into(),
             name,
             limits,
             is_own: own.is_some(),

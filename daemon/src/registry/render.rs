@@ -32,7 +32,7 @@ pub(crate) fn model_row(settings: &Settings, model: &ModelRecord) -> ModelRow {
         tags: model.tags.clone(),
         owner: model.owner.clone(),
         aliases: model.aliases.iter().map(|(alias, to)| alias_info(settings, alias, to)).collect(),
-        state,
+        state: state.into(),
         latest_version: latest.map(|one| one.version),
         format: latest.map(|one| one.format.clone()),
         size: latest.map(|one| one.size),
@@ -73,14 +73,14 @@ pub(crate) fn version_info(ruleset: &Ruleset, model: &ModelRecord, version: &Ver
     let metadata = version.metadata.iter().map(|(key, field)| {
         // It was written as JSON; should it not be, its text is still the truth about it.
         let value = serde_json::from_str(&field.json).unwrap_or_else(|_broken| Value::String(field.json.clone()));
-        (key.clone(), Metadatum { value, origin: field.origin })
+        (key.clone(), Metadatum { value, origin: field.origin.into() })
     });
     let aliases = model.aliases.iter().filter(|(_alias, to)| to.version == version.version);
     VersionInfo {
         id: model.id,
         name: model.name.clone(),
         version: version.version,
-        state: version.state,
+        state: version.state.into(),
         state_reason: version.state_reason.clone(),
         state_at: Some(rfc3339(version.state_at_ms)),
         description: version.description.clone(),
@@ -131,7 +131,8 @@ pub(crate) fn review(review: &ReviewRecord) -> Review {
         decision: match review.decision {
             ReviewDecision::Released => Decision::Released,
             ReviewDecision::Blocked => Decision::Blocked,
-        },
+        }
+        .into(),
         by: review.by.clone(),
         at: rfc3339(review.at_ms),
         log_index: review.index,
@@ -193,8 +194,8 @@ pub(crate) fn user(
     User {
         id: user.id.clone(),
         username: user.name.clone(),
-        kind: if user.is_service() { UserKind::Service } else { UserKind::Person },
-        role: user.role,
+        kind: if user.is_service() { UserKind::Service } else { UserKind::Person }.into(),
+        role: user.role.into(),
         // Kept beside the record; whoever shows the user says them.
         grants: Vec::new(),
         totp: false,

@@ -193,7 +193,7 @@ fn due_ms(record: &RetentionRuleRecord, settings: RetentionSettings) -> Option<i
 fn info(record: &RetentionRuleRecord, settings: RetentionSettings) -> RetentionRuleInfo {
     RetentionRuleInfo {
         name: record.name.clone(),
-        rule: rule_of(&record.rule),
+        rule: rule_of(&record.rule).into(),
         set_by: record.set_by.clone(),
         set_at: clock::rfc3339(record.set_at_ms),
         first_run_at: clock::rfc3339(record.first_run_at_ms),
@@ -532,7 +532,7 @@ fn hit(model: &ModelRecord, version: &VersionRecord) -> RetentionHit {
         model: model.id,
         name: model.name.clone(),
         version: version.version,
-        state: version.state,
+        state: version.state.into(),
         created_at: clock::rfc3339(version.created_at_ms),
         deleted_at: version.deleted.as_ref().map(|deletion| clock::rfc3339(deletion.at_ms)),
         bytes: version.bytes(),

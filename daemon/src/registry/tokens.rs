@@ -20,6 +20,7 @@ use std::sync::Arc;
 use common::api::{ApiToken, ApiTokenState, MyApiToken, NewApiToken, Page, RotateApiToken};
 use common::audit::{Action, Target};
 use common::grant::{Effect, Grant};
+use common::known::Known;
 use common::name::UserName;
 use common::pattern::NamePattern;
 use common::role::{Permission, Role};
@@ -362,10 +363,11 @@ impl Inner {
                 (true, _) => ApiTokenState::Expired,
                 (false, true) => ApiTokenState::Disabled,
                 (false, false) => ApiTokenState::Live,
-            },
+            }
+            .into(),
             permissions: token.permissions.as_ref().map(|list| {
                 let known = Role::Admin.permissions().iter().copied();
-                known.filter(|permission| list.iter().any(|name| name == permission.as_str())).collect()
+                known.filter(|may| list.iter().any(|name| name == may.as_str())).map(Known::from).collect()
             }),
             names: token.names.clone(),
             created_at: rfc3339(token.created_at_ms),

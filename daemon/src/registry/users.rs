@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use common::api::{Page, RoleGiven, User, UserInfo, UserKind, UserPatch};
 use common::audit::{Action, ActorKind, Outcome as EntryOutcome, Target};
-use common::grant::Grant;
+use common::grant::{Grant, GrantTold};
 use common::name::UserName;
 use common::role::{Permission, Role};
 use serde_json::{Value, json};
@@ -243,7 +243,7 @@ impl Registry {
                     live_sessions: render::sessions(&user, &sessions, now_ms),
                     role_given: role_given(view, &user)?,
                     user: User {
-                        grants: grants::of(view, &user.id)?,
+                        grants: grants::told(view, &user.id)?,
                         totp: totp::is_on(view.second_factor(&user.id)?.as_ref()),
                         ..render::user(&user, &sessions, &view.api_tokens_of(&user.id)?, failed, now_ms)
                     },
@@ -415,9 +415,9 @@ impl Registry {
                 let grants = match grants {
                     Some(grants) => {
                         writes.push(grants::write(&user.id, &grants));
-                        grants
+                        grants.into_iter().map(GrantTold::from).collect()
                     }
-                    None => grants::of(records, &user.id)?,
+                    None => grants::told(records, &user.id)?,
                 };
                 if resets_factor {
                     writes.push(Write::DeleteSecondFactor { user: user.id.clone() });

@@ -23,7 +23,7 @@ fn fill_in(folder: &std::path::Path) {
 
 /// Whether it is neither under way nor decided.
 fn is_open(item: &IngestItem) -> bool {
-    matches!(item.state, IngestState::Seen | IngestState::Waiting)
+    matches!(item.state.known(), Some(IngestState::Seen | IngestState::Waiting))
 }
 
 /// Waits for a folder to be one version with all its files, folders kept.
@@ -40,7 +40,7 @@ fn is_whole(folder: &DropFolder, path: &str) {
         assert_eq!(fs::read(arrived.place.join(file)).unwrap(), octets, "kept in done/");
     }
     let item = folder.reaches(path, IngestState::Done);
-    assert_eq!((item.kind, item.files), (IngestKind::Folder, 3), "{path}");
+    assert_eq!((item.kind, item.files), (IngestKind::Folder.into(), 3), "{path}");
 }
 
 /// A folder that is renamed in is one version, folders kept: from elsewhere, or from a temporary name in place.

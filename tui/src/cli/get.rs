@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _, Write};
 
 use clap::ValueEnum;
-use common::api::{AuditRow, Decision, Finding, IngestItem, ModelInfo, Ready, Status, User, VersionInfo};
+use common::api::{AuditRow, Finding, IngestItem, ModelInfo, Ready, Status, User, VersionInfo};
 use common::client::{AuditQuery, Client};
 use serde_json::json;
 
@@ -15,7 +15,7 @@ use crate::config::ListOptions;
 use crate::export::{Format, Kind, head};
 use crate::state::deeds::{Base, Object, grants_in_words};
 use crate::state::health::checks;
-use crate::state::models::{is_suspect, state_word};
+use crate::state::models::{decision_word, is_suspect, state_word};
 use crate::terminal::output_columns;
 use crate::time::{Now, counted, duration};
 use crate::worker::read;
@@ -339,18 +339,15 @@ fn version_text(version: &VersionInfo) -> String {
     let verdict = version.inspection.as_ref().map(|inspection| inspection.verdict.as_str());
     let mut all = vec![
         ("version", format!("{} v{}", version.name, version.version)),
-        ("state", format!("{}{reason}", state_word(version.state, verdict))),
+        ("state", format!("{}{reason}", state_word(&version.state, verdict))),
     ];
     if let Some(inspection) = &version.inspection {
         let (verdict, found) = (&inspection.verdict, counted(inspection.findings_total, "finding"));
-        let all_the_same = if is_suspect(version.state, Some(verdict)) { ", handed out all the same" } else { "" };
+        let all_the_same = if is_suspect(&version.state, Some(verdict)) { ", handed out all the same" } else { "" };
         all.push(("verdict", format!("{verdict}{all_the_same}: {found}, {}", inspection.at)));
     }
     if let Some(review) = &version.review {
-        let label = match review.decision {
-            Decision::Released => "released",
-            Decision::Blocked => "rejected",
-        };
+        let label = decision_word(&review.decision);
         let over: Vec<String> = review.over.iter().map(|(rule, level)| format!("{rule} ({level})")).collect();
         let over = if over.is_empty() { String::new() } else { format!("; over {}", over.join(", ")) };
         let (by, at, entry, why) = (&review.by, &review.at, review.log_index, &review.reason);
@@ -383,13 +380,13 @@ fn finding_words(finding: &Finding) -> String {
 }
 
 fn user_text(user: &User) -> String {
-    let may: Vec<String> = user.role.permissions().iter().map(ToString::to_string).collect();
+    let may = user.role.known().map(|role| role.permissions().iter().map(ToString::to_string).collect::<Vec<_>>());
     facts(&[
         ("user", user.username.to_string()),
         ("id", user.id.clone()),
         ("kind", user.kind.as_str().to_owned()),
         ("role", user.role.to_string()),
-        ("may", may.join(", ")),
+        ("may", may.map_or_else(|| "what this role may isn't known to this mreg".to_owned(), |may| may.join(", "))),
         ("grants", grants_in_words(&user.grants)),
         ("locked", if user.disabled { "yes" } else { "no" }.to_owned()),
         ("password", if user.must_change_password { "must be changed" } else { "ok" }.to_owned()),

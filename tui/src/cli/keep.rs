@@ -155,7 +155,7 @@ async fn preview(client: &Client, rule: &str, rows: u64, json: bool, out: &mut i
 
 fn named(quota: &QuotaInfo) -> String {
     let name = if quota.name.is_empty() { NO_NAMESPACE } else { &quota.name };
-    format!("{}:{}", quota.kind, clean(name))
+    clean(&format!("{}:{name}", quota.kind))
 }
 
 fn of(used: u64, limit: Option<u64>) -> String {
@@ -164,9 +164,9 @@ fn of(used: u64, limit: Option<u64>) -> String {
 
 fn quota_line(quota: &QuotaInfo) -> String {
     let (used, limits) = (&quota.used, &quota.limits);
-    let models = match quota.kind {
-        QuotaKind::Namespace => of(used.models, limits.models),
-        QuotaKind::User => "-".to_owned(),
+    let models = match quota.kind.known() {
+        Some(QuotaKind::Namespace) | None => of(used.models, limits.models),
+        Some(QuotaKind::User) => "-".to_owned(),
     };
     format!(
         "{:32} {:>30} {:>16} {models:>16}",
@@ -188,7 +188,7 @@ fn quota_text(quota: &QuotaInfo) -> String {
         ("reserved", quota.reserved_bytes.to_string()),
         ("versions", of(used.versions, limits.versions)),
     ];
-    if quota.kind == QuotaKind::Namespace {
+    if quota.kind != QuotaKind::User {
         all.push(("models", of(used.models, limits.models)));
     }
     all.push(("set", set));

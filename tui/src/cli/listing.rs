@@ -375,7 +375,7 @@ fn model_cells(row: &ModelRow) -> [String; 6] {
     [
         row.name.to_string(),
         row.versions.to_string(),
-        state_word(row.state, row.verdict.as_deref()),
+        clean(&state_word(&row.state, row.verdict.as_deref())),
         row.size.map_or("-".to_owned(), bytes),
         clean(&row.updated_at),
         aliases.join(","),
@@ -387,7 +387,7 @@ fn version_cells(row: &VersionInfo) -> [String; 8] {
     let aliases: Vec<String> = row.aliases.iter().map(ToString::to_string).collect();
     let verdict = row.inspection.as_ref().map(|inspection| inspection.verdict.as_str());
     let reason = match (&row.state_reason, verdict) {
-        (_, Some(verdict)) if is_suspect(row.state, Some(verdict)) => {
+        (_, Some(verdict)) if is_suspect(&row.state, Some(verdict)) => {
             let by = row.review.as_ref().filter(|review| review.decision == Decision::Released);
             by.map_or(verdict.to_owned(), |review| format!("{verdict}, released by {}", review.by))
         }
@@ -396,7 +396,7 @@ fn version_cells(row: &VersionInfo) -> [String; 8] {
     };
     [
         format!("v{}", row.version),
-        state_word(row.state, verdict),
+        clean(&state_word(&row.state, verdict)),
         bytes(size),
         row.artifacts.len().to_string(),
         clean(&row.created_at),
@@ -409,14 +409,14 @@ fn version_cells(row: &VersionInfo) -> [String; 8] {
 fn user_cells(user: &User) -> [String; 6] {
     let state = match (user.disabled, user.must_change_password) {
         (true, _) => "locked",
-        (false, _) if user.kind == UserKind::Service => "service",
+        (false, _) if user.kind != UserKind::Person => user.kind.as_str(),
         (false, true) => "must change",
         (false, false) => "active",
     };
     [
         user.username.to_string(),
-        user.role.to_string(),
-        state.to_owned(),
+        clean(user.role.as_str()),
+        clean(state),
         user.sessions.to_string(),
         user.tokens.to_string(),
         clean(user.last_login_at.as_deref().unwrap_or("-")),
@@ -430,12 +430,12 @@ fn token_cells(token: &ApiToken) -> [String; 7] {
         clean(&token.id),
         token.user.to_string(),
         clean(&token.label),
-        token.state.as_str().to_owned(),
+        clean(token.state.as_str()),
         clean(token.expires_at.as_deref().unwrap_or("never")),
         clean(token.last_used_at.as_deref().unwrap_or("never")),
         format!(
             "{}{}",
-            may.unwrap_or_else(|| "all but user.manage".to_owned()),
+            may.map_or_else(|| "all but user.manage".to_owned(), |may| clean(&may)),
             names.map(|names| format!(" on {names}")).unwrap_or_default()
         ),
     ]
@@ -448,7 +448,7 @@ fn item_cells(item: &IngestItem) -> [String; 6] {
     };
     [
         clean(&item.path),
-        item.state.as_str().to_owned(),
+        clean(item.state.as_str()),
         bytes(item.size),
         format!("{}/{}", item.attempts, item.attempts_max),
         clean(&item.id),
@@ -584,6 +584,21 @@ mod tests {
             let at = head.find("WHY").unwrap();
             assert_eq!(line.get(at..), Some("malicious, released by alice"), "{head}\n{line}");
         }
+    }
+
+    /// Words that are not known here stand where the others would, cleaned; JSON has them as they came.
+    #[test]
+    fn words_of_newer_daemons() {
+        let item = json!({
+            "id": "01J3Z800000000000000000001", "path": "a.onnx", "kind": "link", "state": "tha\u{1b}wing", "reason": null,
+            "size": 1, "files": 1, "bytes_done": 0, "bytes_per_second": null, "by": null, "attempts": 2, "attempts_max": 5,
+            "owner_uid": 1000, "next_try_at": null, "name": null, "model": null, "version": null, "digest": null,
+            "log_index": null, "place": "", "problem": null, "seen_at": "", "state_since": "",
+            "history": [{"at": "", "state": "thawed", "text": ""}],
+        });
+        let read: IngestItem = serde_json::from_value(item.clone()).unwrap();
+        assert_eq!(item_cells(&read)[1], "tha␛wing");
+        assert_eq!(serde_json::to_value(&read).unwrap(), item);
     }
 
     /// Filters and orders are taken where the daemon has them, and refused in words where it has not.

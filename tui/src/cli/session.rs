@@ -38,7 +38,7 @@ pub(super) fn login(opening: Opening) -> Result<(), CliError> {
     keep(&client, &cache, session.username.as_str(), session.expires_in_seconds).map_err(CliError::Usage)?;
     let mut out = io::stdout().lock();
     let whereto = if settings.profile.is_empty() { settings.address } else { settings.profile };
-    Ok(writeln!(out, "logged in to {whereto} as {} ({})", session.username, session.role)?)
+    Ok(writeln!(out, "logged in to {whereto} as {} ({})", session.username, clean(session.role.as_str()))?)
 }
 
 fn keep(client: &Client, cache: &Cache, user: &str, life_seconds: u64) -> Result<(), String> {

@@ -119,7 +119,7 @@ pub(super) async fn upload(
         writeln!(out, "{text}")?;
         return Ok(());
     }
-    let how = if already_present { "was there already" } else { version.state.as_str() };
+    let how = if already_present { "was there already".to_owned() } else { clean(version.state.as_str()) };
     let logged = log_index.map_or(String::new(), |index| format!("  logged as {index}"));
     writeln!(out, "{} v{}  {how}  {}{logged}", version.name, version.version, bytes(octets))?;
     if version.state == State::Quarantined {

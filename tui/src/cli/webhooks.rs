@@ -63,7 +63,12 @@ fn list(hooks: &[Webhook]) -> String {
         let url = clean(&hook.url);
         let url = &url[..url.floor_char_boundary(URL_OCTETS_MAX)];
         let id = hook.id.to_string();
-        text.push_str(&format!("{id:26} {:9} {:>8} {:24} {url}\n", hook.state.as_str(), hook.behind, clean(last)));
+        text.push_str(&format!(
+            "{id:26} {:9} {:>8} {:24} {url}\n",
+            clean(hook.state.as_str()),
+            hook.behind,
+            clean(last)
+        ));
     }
     text
 }
@@ -71,7 +76,7 @@ fn list(hooks: &[Webhook]) -> String {
 fn table(attempts: &[WebhookAttempt]) -> String {
     let mut text = format!("{:24} {:7} {:>3} {:>6} {:>7} {:20} MESSAGE\n", "AT", "KIND", "TRY", "STATUS", "MS", "TYPE");
     for attempt in attempts {
-        let kind = format!("{:?}", attempt.kind).to_lowercase();
+        let kind = clean(attempt.kind.as_str());
         let status = attempt.status.map_or_else(|| "-".to_owned(), |status| status.to_string());
         text.push_str(&format!(
             "{:24} {kind:7} {:>3} {status:>6} {:>7} {:20} {}\n",

@@ -56,6 +56,8 @@ pub struct Item {
     pub key: u64,
     /// What must still be so for it to make sense: the change it takes back.
     pub guard: Option<Change>,
+    /// It was refused because the thing had changed: what is done about that is for a person to say.
+    pub was_changed: bool,
     /// What came of it is an approval only: others must approve too.
     pub only_approved: bool,
     /// How it stands.

@@ -2,17 +2,20 @@
 //! taken back, and whether it has happened. How it is asked for and sent is not known here.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use common::api::quota::{QuotaInfo, QuotaKind, QuotaLimits};
-use common::api::retention::{RetentionAction, RetentionRule, RetentionRuleInfo};
+use common::api::retention::{RetentionAction, RetentionRule, RetentionRuleInfo, RetentionRuleTold};
 use common::api::{
     ApiToken, ApiTokenState, IngestItem, IngestState, IntakeStatus, ModelInfo, NewApiToken, NewWebhook,
     State as VersionState, User, UserKind, VersionInfo, Webhook,
 };
-use common::grant::Grant;
+use common::grant::{Grant, GrantTold};
+use common::known::Known;
 use common::name::{Alias, Version};
 use common::role::{Permission, Role};
 
+use crate::access::unknown;
 use crate::state::Who;
 use crate::time::{bytes, counted, grouped};
 
@@ -470,12 +473,35 @@ impl Change {
     /// Whether the thing can't be found any more afterwards.
     pub fn has_gone(&self) -> bool {
         let goes = matches!(self.object, Object::User(_) | Object::Webhook(_) | Object::Rule(_));
-        self.deed == Deed::RevokeToken || (self.deed == Deed::Delete && goes)
+        let is_discard = matches!(self.deed, Deed::Discard { .. });
+        is_discard || self.deed == Deed::RevokeToken || (self.deed == Deed::Delete && goes)
+    }
+
+    /// What it depends on and is not known here: a newer daemon has states that this console knows nothing of.
+    fn not_known(&self, base: &Base) -> Option<String> {
+        match (&self.deed, base) {
+            (Deed::Delete | Deed::Restore, Base::Model(info)) => unknown("its state", &info.model.state),
+            (
+                Deed::Delete | Deed::Restore | Deed::Deprecate { .. } | Deed::Release { .. } | Deed::Block { .. },
+                Base::Version(info),
+            ) => unknown("its state", &info.state).or_else(|| {
+                let review = info.review.as_ref().filter(|_| matches!(self.deed, Deed::Release { .. }));
+                unknown("its last decision", &review?.decision)
+            }),
+            (Deed::Retry | Deed::Discard { .. }, Base::Item(item)) => unknown("its state", &item.state),
+            (Deed::OneTimePassword, Base::User(user)) => unknown("its kind", &user.kind),
+            (Deed::RotateToken, Base::Token(token)) => unknown("its state", &token.state),
+            (Deed::RunRule, Base::Rule(info)) => unknown("its action", &info.rule.action),
+            _ => None,
+        }
     }
 
     /// Why there is nothing to do, seen what the thing is now.
     pub fn not_now(&self, base: &Base) -> Option<String> {
         let is = |what: &str| Some(format!("already {what}"));
+        if let Some(why) = self.not_known(base) {
+            return Some(why);
+        }
         match (&self.deed, base) {
             (Deed::Delete, Base::Model(info)) if info.model.state == VersionState::Deleted => is("deleted"),
             (Deed::Delete, Base::Version(info)) if info.state == VersionState::Deleted => is("deleted"),
@@ -502,7 +528,7 @@ impl Change {
                 is("tagged so")
             }
             (Deed::Role(role), Base::User(user)) if user.role == *role => is(role.as_str()),
-            (Deed::Grants(grants), Base::User(user)) if user.grants == *grants => is("so"),
+            (Deed::Grants(grants), Base::User(user)) if are_granted(user, grants) => is("so"),
             (Deed::Lock(true), Base::User(user)) if user.disabled => is("locked"),
             (Deed::Lock(false), Base::User(user)) if !user.disabled => Some("not locked".to_owned()),
             (Deed::Revoke, Base::User(user)) if user.sessions == 0 && user.tokens == 0 => {
@@ -525,10 +551,10 @@ impl Change {
                     by.unwrap_or_default()
                 ))
             }
-            (Deed::Retry, Base::Item(item)) if !can_be_retried(item.state) => {
+            (Deed::Retry, Base::Item(item)) if !can_be_retried(&item.state) => {
                 Some(format!("it is {}: only what failed or was rejected is tried again", item.state.as_str()))
             }
-            (Deed::Discard { .. }, Base::Item(item)) if !can_be_discarded(item.state) => {
+            (Deed::Discard { .. }, Base::Item(item)) if !can_be_discarded(&item.state) => {
                 Some(format!("it is {}: that is not given up here", item.state.as_str()))
             }
             (Deed::Pause { .. }, Base::Intake(intake)) if intake.paused => is("paused"),
@@ -542,14 +568,15 @@ impl Change {
         }
     }
 
-    /// Whether it has happened, as far as the thing shows it; none where it doesn't.
+    /// Whether it has happened, as far as the thing shows it; none where it doesn't. By a state that is not known here nothing
+    /// has: what it would undo is left alone.
     pub fn has_happened(&self, base: &Base) -> Option<bool> {
         match (&self.deed, base) {
             (Deed::Delete, Base::Model(info)) => Some(info.model.state == VersionState::Deleted),
             (Deed::Delete, Base::Version(info)) => Some(info.state == VersionState::Deleted),
             (Deed::Delete, Base::User(_)) => Some(false),
-            (Deed::Restore, Base::Model(info)) => Some(info.model.state != VersionState::Deleted),
-            (Deed::Restore, Base::Version(info)) => Some(info.state != VersionState::Deleted),
+            (Deed::Restore, Base::Model(info)) => Some(is_there(&info.model.state)),
+            (Deed::Restore, Base::Version(info)) => Some(is_there(&info.state)),
             (Deed::Deprecate { .. }, Base::Version(info)) => Some(info.state == VersionState::Deprecated),
             (Deed::Release { .. }, Base::Version(info)) => Some(info.state == VersionState::Available),
             (Deed::Alias { alias, to }, Base::Model(info)) => {
@@ -560,14 +587,14 @@ impl Change {
                     && tags.as_ref().is_none_or(|tags| *tags == info.model.tags),
             ),
             (Deed::Role(role), Base::User(user)) => Some(user.role == *role),
-            (Deed::Grants(grants), Base::User(user)) => Some(user.grants == *grants),
+            (Deed::Grants(grants), Base::User(user)) => Some(are_granted(user, grants)),
             (Deed::Lock(on), Base::User(user)) => Some(user.disabled == *on),
             (Deed::Revoke, Base::User(user)) => Some(user.sessions == 0 && user.tokens == 0),
             (Deed::ResetTotp, Base::User(user)) => Some(!user.totp),
             (Deed::RevokeToken, Base::Token(_)) => Some(false),
             (Deed::Register(_), Base::User(_)) => Some(true),
             (Deed::Block { .. }, Base::Version(info)) => Some(is_blocked(info)),
-            (Deed::Retry, Base::Item(item)) => Some(!can_be_retried(item.state)),
+            (Deed::Retry, Base::Item(item)) => item.state.known().map(|_| !can_be_retried(&item.state)),
             (Deed::Discard { .. }, Base::Item(item)) => Some(item.state == IngestState::Rejected),
             (Deed::Pause { .. }, Base::Intake(intake)) => Some(intake.paused),
             (Deed::Resume { .. }, Base::Intake(intake)) => Some(!intake.paused),
@@ -575,9 +602,27 @@ impl Change {
             (Deed::Delete, Base::Webhook(_) | Base::Rule(_)) => Some(false),
             (Deed::SetQuota(limits), Base::Quota(quota)) => Some(quota.is_own && quota.limits == *limits),
             (Deed::ClearQuota, Base::Quota(quota)) => Some(!quota.is_own),
-            (Deed::SetRule(rule), Base::Rule(info)) => Some(info.rule == **rule),
+            (Deed::SetRule(rule), Base::Rule(info)) => Some(info.rule == RetentionRuleTold::from((**rule).clone())),
             (Deed::RunRule, Base::Rule(info)) => Some(info.requested_at.is_some()),
             _ => None,
+        }
+    }
+
+    /// Whether it has come true, seen what the thing was before and is now; none where that doesn't show it.
+    pub fn came_true(&self, before: Option<&Base>, now: &Base) -> Option<bool> {
+        match (&self.deed, before, now) {
+            // One that was refused leaves the list when it is given up.
+            (Deed::Discard { .. }, Some(Base::Item(before)), Base::Item(_))
+                if before.state == IngestState::Rejected =>
+            {
+                Some(false)
+            }
+            // It may have been tried, and have failed again.
+            (Deed::Retry, Some(Base::Item(before)), Base::Item(now)) if can_be_retried(&now.state) => {
+                let stands_still = before.history == now.history && before.state_since == now.state_since;
+                Some(!stands_still)
+            }
+            _ => self.has_happened(now),
         }
     }
 
@@ -594,8 +639,10 @@ impl Change {
             },
             (Deed::Delete, Base::Model(_) | Base::Version(_)) => Deed::Restore,
             (Deed::Restore, Base::Model(_) | Base::Version(_)) => Deed::Delete,
-            (Deed::Role(_), Base::User(user)) => Deed::Role(user.role),
-            (Deed::Grants(_), Base::User(user)) => Deed::Grants(user.grants.clone()),
+            (Deed::Role(_), Base::User(user)) => Deed::Role(user.role.known()?),
+            (Deed::Grants(_), Base::User(user)) => {
+                Deed::Grants(user.grants.iter().map(GrantTold::known).collect::<Option<_>>()?)
+            }
             (Deed::Lock(on), Base::User(_)) => Deed::Lock(!on),
             _ => return None,
         };
@@ -675,16 +722,8 @@ impl Change {
                 let word =
                     |version: Option<Version>| version.map_or("none".to_owned(), |version| format!("v{version}"));
                 said.push(format!("{alias}: {} -> {}", word(held.map(|held| held.version)), word(*to)));
-                match held {
-                    Some(held) if held.protected => {
-                        said.push("It is protected: only admins may move it.".to_owned());
-                    }
-                    Some(_) => {}
-                    // The daemon says of an alias whether it is protected once it is there, and not before.
-                    None => said.push(
-                        "If this name is a protected one (MREG_PROTECTED_ALIASES), only admins may set and move it."
-                            .to_owned(),
-                    ),
+                if held.is_some_and(|held| held.protected) {
+                    said.push("It is protected: only admins may move it.".to_owned());
                 }
                 said.push(if held.is_some() {
                     "Whoever asks for the alias gets the other version at once. It can be moved back.".to_owned()
@@ -694,8 +733,11 @@ impl Change {
             }
             (Deed::Role(role), Some(Base::User(user))) => {
                 said.push(format!("{} -> {role}, from the next request on.", user.role));
-                let gained = role.permissions().iter().filter(|may| !user.role.allows(**may));
-                let lost = user.role.permissions().iter().filter(|may| !role.allows(**may));
+                // Of a role that is not known here nobody can say what it gave.
+                let before = user.role.known();
+                said.extend(unknown("the role", &user.role));
+                let gained = role.permissions().iter().filter(|may| before.is_some_and(|before| !before.allows(**may)));
+                let lost = before.map(Role::permissions).unwrap_or_default().iter().filter(|may| !role.allows(**may));
                 for (word, list) in [
                     ("Gains", gained.map(ToString::to_string).collect::<Vec<_>>()),
                     ("Loses", lost.map(ToString::to_string).collect()),
@@ -706,8 +748,10 @@ impl Change {
                 }
             }
             (Deed::Grants(grants), Some(Base::User(user))) => {
-                let listed =
-                    |of: &mut dyn Iterator<Item = &Grant>| of.map(Grant::to_string).collect::<Vec<_>>().join(", ");
+                let grants: Vec<GrantTold> = grants.iter().cloned().map(GrantTold::from).collect();
+                let listed = |of: &mut dyn Iterator<Item = &GrantTold>| {
+                    of.map(GrantTold::to_string).collect::<Vec<_>>().join(", ")
+                };
                 let gained = listed(&mut grants.iter().filter(|grant| !user.grants.contains(grant)));
                 let lost = listed(&mut user.grants.iter().filter(|grant| !grants.contains(grant)));
                 for (word, list) in [("New", gained), ("Gone", lost)] {
@@ -811,10 +855,10 @@ impl Change {
                 );
             }
             (Deed::RunRule, Some(Base::Rule(info))) => {
-                said.push(match info.rule.action {
+                said.extend(info.rule.action.known().map(|action| match action {
                     RetentionAction::Delete => format!("Versions in {} are deleted, restorably.", info.rule.pattern),
                     RetentionAction::Purge => format!("Versions in {} are removed for good.", info.rule.pattern),
-                });
+                }));
                 said.push(format!("get preview {} shows which.", info.name));
             }
             (Deed::Delete, Some(Base::Rule(_))) => said.push("It takes nothing more.".to_owned()),
@@ -870,11 +914,21 @@ impl Change {
 }
 
 /// `team/*:contributor, *:none`, or that there are none.
-pub fn grants_in_words(grants: &[Grant]) -> String {
+pub fn grants_in_words<G: fmt::Display>(grants: &[G]) -> String {
     if grants.is_empty() {
         return "no grants".to_owned();
     }
-    grants.iter().map(Grant::to_string).collect::<Vec<_>>().join(", ")
+    grants.iter().map(G::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether a model or version is not deleted, as far as that is known.
+fn is_there(state: &Known<VersionState>) -> bool {
+    state.known().is_some_and(|state| state != VersionState::Deleted)
+}
+
+fn are_granted(user: &User, grants: &[Grant]) -> bool {
+    let now: Option<Vec<Grant>> = user.grants.iter().map(GrantTold::known).collect();
+    now.is_some_and(|now| now == grants)
 }
 
 fn is_blocked(info: &VersionInfo) -> bool {
@@ -883,13 +937,14 @@ fn is_blocked(info: &VersionInfo) -> bool {
 }
 
 /// Whether an item of the drop folder in this state is tried again by hand.
-pub fn can_be_retried(state: IngestState) -> bool {
-    matches!(state, IngestState::Failed | IngestState::Rejected)
+pub fn can_be_retried(state: &Known<IngestState>) -> bool {
+    matches!(state.known(), Some(IngestState::Failed | IngestState::Rejected))
 }
 
 /// Whether an item of the drop folder in this state can be given up.
-pub fn can_be_discarded(state: IngestState) -> bool {
-    matches!(state, IngestState::Seen | IngestState::Waiting | IngestState::Failed | IngestState::Rejected)
+pub fn can_be_discarded(state: &Known<IngestState>) -> bool {
+    use IngestState::{Failed, Rejected, Seen, Waiting};
+    matches!(state.known(), Some(Seen | Waiting | Failed | Rejected))
 }
 
 /// `1 version is`, `4 versions are`.

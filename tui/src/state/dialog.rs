@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use common::client::{ModelQuery, Sweep};
+
 use crate::action::RequestId;
 use crate::edit::Line;
 use crate::event::Key;
@@ -39,6 +41,13 @@ pub struct Tagging {
 }
 
 impl Tagging {
+    /// What makes these tags of those.
+    pub fn between(before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Self {
+        let put = after.iter().filter(|(key, value)| before.get(*key) != Some(*value));
+        let put = put.map(|(key, value)| (key.clone(), value.clone())).collect();
+        Self { put, take: before.keys().filter(|key| !after.contains_key(*key)).cloned().collect() }
+    }
+
     /// The tags of a model afterwards.
     pub fn of(&self, tags: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         let mut tags = tags.clone();
@@ -65,6 +74,10 @@ pub struct Subject {
     pub base: Option<Seen>,
     /// Why it is left out.
     pub trouble: Option<String>,
+    /// What is to be done to its tags, whichever those are by now.
+    pub retag: Option<Tagging>,
+    /// What became of it when it was tried before.
+    pub before: Option<String>,
 }
 
 /// A question before something is done. What it is about was fixed when it was opened.
@@ -96,19 +109,55 @@ pub struct Confirm {
     pub note: Option<String>,
     /// The form it was typed in.
     pub form: Option<Box<Form>>,
+    /// All that match a query, in place of things named one by one.
+    pub sweep: Option<Sweeping>,
+}
+
+/// A question about all models that match.
+#[derive(Debug, Clone)]
+pub struct Sweeping {
+    /// What would be done.
+    pub sweep: Sweep,
+    /// To which.
+    pub query: Box<ModelQuery>,
+    /// The filter, as it was typed.
+    pub filter: String,
+    /// The request for how many they are.
+    pub asked: Option<RequestId>,
+    /// How many they are, or why that isn't known.
+    pub count: Option<Result<u64, String>>,
+}
+
+/// The word for what a sweep does.
+pub fn sweep_verb(sweep: Sweep) -> &'static str {
+    match sweep {
+        Sweep::Delete => "delete",
+        Sweep::Restore => "restore",
+    }
 }
 
 impl Confirm {
     /// Whether everything it is about has been read.
     pub fn is_read(&self) -> bool {
-        self.subjects
-            .iter()
-            .all(|subject| subject.base.is_some() || subject.trouble.is_some() || !subject.change.has_base())
+        let is_counted = self.sweep.as_ref().is_none_or(|sweeping| sweeping.count.is_some());
+        is_counted
+            && self
+                .subjects
+                .iter()
+                .all(|subject| subject.base.is_some() || subject.trouble.is_some() || !subject.change.has_base())
+    }
+
+    /// Whether none of it can be done.
+    pub fn does_nothing(&self) -> bool {
+        self.is_read() && self.count() == 0
     }
 
     /// How many things would be changed.
-    pub fn count(&self) -> usize {
-        self.subjects.iter().filter(|subject| subject.trouble.is_none()).count()
+    pub fn count(&self) -> u64 {
+        match &self.sweep {
+            Some(sweeping) => sweeping.count.as_ref().and_then(|count| count.as_ref().ok().copied()).unwrap_or(0),
+            None => self.subjects.iter().filter(|subject| subject.trouble.is_none()).count() as u64,
+        }
     }
 }
 

@@ -14,7 +14,7 @@ use common::api::{
 use crate::action::RequestId;
 use crate::event::Moment;
 use crate::state::Screen;
-use crate::state::queue::under_way;
+use crate::state::queue::{in_other_states, under_way};
 use crate::time::{Now, age, bytes, counted, duration, grouped, seconds};
 
 /// Milliseconds between two readings while the screen is open. The route is not audited.
@@ -308,10 +308,13 @@ fn witnesses(status: Option<&WitnessesStatus>, size: u64, now: Now) -> Check {
 
 fn drop_folder(intake: Option<&IntakeStatus>, now: Now) -> Check {
     let Some(intake) = intake else { return check("drop folder", Verdict::Off, "none is set".to_owned(), "") };
-    let failed = intake.states.get(&IngestState::Failed).copied().unwrap_or(0);
+    let failed = intake.states.get(&IngestState::Failed.into()).copied().unwrap_or(0);
     let mut value = format!("{} under way", grouped(under_way(intake)));
     if failed > 0 {
         value += &format!(", {} failed", grouped(failed));
+    }
+    for count in in_other_states(intake) {
+        value += &format!(", {count}");
     }
     value += &oldest(intake.oldest_seen_at.as_deref(), now);
     let verdict = match (&intake.problem, intake.paused) {

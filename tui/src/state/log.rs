@@ -53,6 +53,8 @@ pub struct Feed {
     pub begun: bool,
     /// When the alarm was raised that was shown or is to be.
     pub alarm_of: Option<i64>,
+    /// Which of the session's tokens the stream was opened with.
+    pub token: u64,
     /// The stream said goodbye because of the token.
     pub expired: bool,
     /// Since when the stream is cut; none while it is there, and before it was for the first time.

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use common::api::{ModelInfo, ModelRow, State, VersionInfo};
+use common::api::{Decision, ModelInfo, ModelRow, State, VersionInfo};
 use common::client::ModelQuery;
+use common::known::Known;
 use common::name::Version;
 
 use crate::action::RequestId;
@@ -34,17 +35,25 @@ impl Row for VersionInfo {
 
 /// Whether a version is handed out although inspection came to another verdict than clean: by its policy, or because somebody
 /// released it.
-pub fn is_suspect(state: State, verdict: Option<&str>) -> bool {
-    let is_handed_out = match state {
-        State::Available | State::Deprecated => true,
-        State::Quarantined | State::Deleted => false,
+pub fn is_suspect(state: &Known<State>, verdict: Option<&str>) -> bool {
+    let is_handed_out = match state.known() {
+        Some(State::Available | State::Deprecated) => true,
+        Some(State::Quarantined | State::Deleted) | None => false,
     };
     is_handed_out && verdict.is_some_and(|verdict| verdict != "clean")
 }
 
 /// A state in a list: `available!` where inspection warned of what is handed out.
-pub fn state_word(state: State, verdict: Option<&str>) -> String {
+pub fn state_word(state: &Known<State>, verdict: Option<&str>) -> String {
     format!("{}{}", state.as_str(), if is_suspect(state, verdict) { "!" } else { "" })
+}
+
+/// A decision as it is called where people make it.
+pub fn decision_word(decision: &Known<Decision>) -> &str {
+    match decision.known() {
+        Some(Decision::Blocked) => "rejected",
+        Some(Decision::Released) | None => decision.as_str(),
+    }
 }
 
 /// Screen 1.
@@ -66,7 +75,9 @@ pub struct ModelsScreen {
     pub last_mark: Option<String>,
     /// The model in the pane beside the list.
     pub peek: Peek,
-    /// The query that is read to mark all of it.
+    /// All that match the filter are marked, as a query; how many they were then, where that was known.
+    pub all: Option<Option<u64>>,
+    /// The query that is read to mark all of it one by one.
     pub marking: Option<RequestId>,
     /// The row the pane beside the list tells of, by its key: it follows the selection when that rests.
     pub pane: Option<String>,
@@ -97,6 +108,7 @@ impl Default for ModelsScreen {
             open: None,
             marks: BTreeMap::new(),
             last_mark: None,
+            all: None,
             peek: Peek::default(),
             marking: None,
             pane: None,
@@ -106,6 +118,21 @@ impl Default for ModelsScreen {
 }
 
 impl ModelsScreen {
+    /// Whether a row is marked.
+    pub fn is_marked(&self, row: &ModelRow) -> bool {
+        self.all.is_some() || self.marks.contains_key(&row.id.to_string())
+    }
+
+    /// Whether anything is marked.
+    pub fn has_marks(&self) -> bool {
+        self.all.is_some() || !self.marks.is_empty()
+    }
+
+    /// The query for all that match, wherever they are in the list.
+    pub fn whole(&self) -> ModelQuery {
+        ModelQuery { cursor: None, before: None, limit: None, ..self.query(&Cursor::Start) }
+    }
+
     /// The query for the page at a cursor.
     pub fn query(&self, cursor: &Cursor) -> ModelQuery {
         let direction = if self.descending { "-" } else { "" };
@@ -185,7 +212,7 @@ mod tests {
             (State::Quarantined, Some("malicious"), "quarantined"),
             (State::Deleted, Some("malicious"), "deleted"),
         ] {
-            assert_eq!(state_word(state, verdict), word);
+            assert_eq!(state_word(&state.into(), verdict), word);
         }
     }
 }

@@ -7,6 +7,7 @@ use common::name::Version;
 use crate::action::RequestId;
 use crate::filter::held_query;
 use crate::state::deeds::Object;
+use crate::state::marks::Marks;
 use crate::window::{Cursor, Row, Window};
 
 /// Rows of a page.
@@ -40,6 +41,8 @@ pub struct QuarantineScreen {
     pub reading: Option<Reading>,
     /// What a note is being typed for: the one that was selected then, whatever becomes of the list.
     pub noting: Option<Object>,
+    /// Marked rows: what is done next is about all of them.
+    pub marks: Marks,
 }
 
 impl Default for QuarantineScreen {
@@ -51,6 +54,7 @@ impl Default for QuarantineScreen {
             detail: None,
             reading: None,
             noting: None,
+            marks: Marks::default(),
         }
     }
 }

@@ -4,6 +4,8 @@ use common::api::{IngestItem, IngestState, IntakeStatus};
 use common::client::IngestQuery;
 
 use crate::filter::ingest_query;
+use crate::state::marks::Marks;
+use crate::time::grouped;
 use crate::window::{Cursor, Row, Window};
 
 /// Rows of a page.
@@ -34,6 +36,8 @@ pub struct QueueScreen {
     pub is_failing: bool,
     /// The rows were told to hold still: they are read by hand only.
     pub is_still: bool,
+    /// Marked rows: what is done next is about all of them.
+    pub marks: Marks,
 }
 
 impl Default for QueueScreen {
@@ -46,6 +50,7 @@ impl Default for QueueScreen {
             is_audited: false,
             is_failing: false,
             is_still: false,
+            marks: Marks::default(),
         }
     }
 }
@@ -65,16 +70,23 @@ impl QueueScreen {
 
 /// Items that are not at an end and wait for nobody: seen, waiting, or being taken in.
 pub fn under_way(intake: &IntakeStatus) -> u64 {
-    let count = |state| intake.states.get(&state).copied().unwrap_or(0);
+    let count = |state: IngestState| intake.states.get(&state.into()).copied().unwrap_or(0);
     [IngestState::Seen, IngestState::Waiting, IngestState::Hashing, IngestState::Scanning, IngestState::Storing]
         .into_iter()
         .map(count)
         .sum()
 }
 
+/// Items in states that are not known here, as `7 thawing`.
+pub fn in_other_states(intake: &IntakeStatus) -> impl Iterator<Item = String> {
+    let others = intake.states.iter().filter(|(state, count)| state.known().is_none() && **count > 0);
+    others.map(|(state, count)| format!("{} {state}", grouped(*count)))
+}
+
 /// How much of an item has been read, in percent; none where nothing is being read.
 pub fn percent(item: &IngestItem) -> Option<u64> {
-    let is_read = matches!(item.state, IngestState::Hashing | IngestState::Scanning | IngestState::Storing);
+    use IngestState::{Hashing, Scanning, Storing};
+    let is_read = matches!(item.state.known(), Some(Hashing | Scanning | Storing));
     if !is_read || item.size == 0 {
         return None;
     }

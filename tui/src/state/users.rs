@@ -5,6 +5,7 @@ use common::client::UserQuery;
 
 use crate::action::RequestId;
 use crate::filter::user_query;
+use crate::state::marks::Marks;
 use crate::window::{Cursor, Row, Window};
 
 /// Rows of a page.
@@ -37,6 +38,8 @@ pub struct UsersScreen {
     pub goal: Option<String>,
     /// What was read about that one.
     pub reading: Option<UserReading>,
+    /// Marked rows: what is done next is about all of them.
+    pub marks: Marks,
 }
 
 /// What was read about a user: sessions, who gave the role.
@@ -64,6 +67,7 @@ impl Default for UsersScreen {
             detail: None,
             goal: None,
             reading: None,
+            marks: Marks::default(),
         }
     }
 }

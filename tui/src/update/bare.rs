@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 
 use common::api::VersionInfo;
+use common::client::{ModelQuery, Sweep};
 
 use super::{audit, confirm, course, form, jobs, login, palette, tail};
-use crate::action::{Action, Rows};
+use crate::action::{Action, Job, Rows};
 use crate::export::{Format, Kind};
 use crate::state::State;
 use crate::state::deeds::Change;
@@ -16,6 +17,22 @@ pub fn ask_before(state: &mut State, changes: Vec<Change>) -> Vec<Action> {
     let mut out = Vec::new();
     confirm::open(state, changes, &mut out);
     out
+}
+
+/// Begins to have all models of a query changed, of which there must be so many.
+///
+/// # Errors
+/// A sentence on why not.
+pub fn begin_sweep(
+    state: &mut State,
+    sweep: Sweep,
+    query: Box<ModelQuery>,
+    expected: u64,
+) -> Result<Vec<Action>, String> {
+    let mut out = Vec::new();
+    let title = confirm::sweep_title(sweep, expected);
+    jobs::begin(state, title, false, Job::Sweep { sweep, query, expected }, &mut out)?;
+    Ok(out)
 }
 
 /// Begins an upload of a file as a new version of a model.

@@ -3,17 +3,20 @@
 
 use std::collections::BTreeMap;
 
-use common::client::{ClientError, Reply};
+use common::client::{ClientError, Reply, Sweep};
+use common::role::Permission;
 
-use super::{ask, cancel, course, say, sentence};
+use super::{ask, cancel, course, jobs, say, sentence};
 use crate::access::{may, refusal_of};
-use crate::action::{Action, Call, RequestId};
+use crate::action::{Action, Call, Job, RequestId};
 use crate::clean::clean;
 use crate::edit::Line;
 use crate::event::{Code, Key};
+use crate::state::changes::Item;
 use crate::state::deeds::{BULK_ASKED, Base, Change, Deed, Object, Tier};
-use crate::state::dialog::{Confirm, Dialog, Form, Subject, Tagging};
+use crate::state::dialog::{Confirm, Dialog, Form, Subject, Sweeping, Tagging, sweep_verb};
 use crate::state::{Level, State};
+use crate::time::counted as counted_words;
 
 /// Things read at once before a question about many.
 const READ_AT_ONCE: usize = 3;
@@ -25,6 +28,28 @@ pub(super) fn open_tagging(state: &mut State, models: Vec<(String, String)>, tag
     open(state, models.into_iter().map(change).collect(), out);
     if let Some(Dialog::Confirm(confirm)) = &mut state.dialog {
         confirm.tagging = Some(tagging);
+    }
+}
+
+/// Asks again before changes that were refused because their things had changed: each with what became of it, and with its
+/// tags as a difference, so that nobody's are taken back.
+pub(super) fn open_again(state: &mut State, items: Vec<(Item, String)>, out: &mut Vec<Action>) {
+    let subjects = items.iter().map(|(item, why)| {
+        let retag = match (&item.change.deed, &item.base) {
+            (Deed::Edit { tags: Some(tags), .. }, Some((Base::Model(info), _))) => {
+                Some(Tagging::between(&info.model.tags, tags))
+            }
+            _ => None,
+        };
+        (retag, why.clone())
+    });
+    let told: Vec<_> = subjects.collect();
+    open(state, items.into_iter().map(|(item, _)| item.change).collect(), out);
+    if let Some(Dialog::Confirm(confirm)) = &mut state.dialog {
+        state.overlay = None;
+        for (subject, (retag, why)) in confirm.subjects.iter_mut().zip(told) {
+            (subject.retag, subject.before) = (retag, Some(why));
+        }
     }
 }
 
@@ -47,7 +72,7 @@ pub(super) fn open(state: &mut State, changes: Vec<Change>, out: &mut Vec<Action
     let reason = changes.first().cloned().and_then(|mut change| change.reason().map(|_| Line::new("")));
     let at_reason = reason.is_some();
     let who = state.who.as_ref();
-    let subject = |change| Subject { trouble: refusal_of(who, &change), base: None, change };
+    let subject = |change| Subject { trouble: refusal_of(who, &change), base: None, change, retag: None, before: None };
     let subjects: Vec<Subject> = changes.into_iter().map(subject).collect();
     if let Some(why) = subjects.first().and_then(|subject| subject.trouble.clone())
         && subjects.iter().all(|subject| subject.trouble.is_some())
@@ -68,9 +93,63 @@ pub(super) fn open(state: &mut State, changes: Vec<Change>, out: &mut Vec<Action
         said_after: state.drawn,
         note: None,
         form: None,
+        sweep: None,
     };
     state.dialog = Some(Dialog::Confirm(Box::new(confirm)));
     read_on(state, out);
+}
+
+/// Asks before all models that match are deleted or restored. How many they are is asked of the daemon first.
+pub(super) fn open_sweep(state: &mut State, sweep: Sweep, out: &mut Vec<Action>) {
+    if let Some(why) = may(state, Some(Permission::ModelDelete), true).refusal() {
+        return say(state, Level::Warning, why, out);
+    }
+    let query = state.models.whole();
+    let of_deleted = query.state == Some(common::api::State::Deleted);
+    let why = match sweep {
+        Sweep::Delete if of_deleted => "those that match are deleted already",
+        Sweep::Restore if !of_deleted => {
+            "those that match are not deleted: state:deleted in the filter shows the deleted ones"
+        }
+        Sweep::Delete | Sweep::Restore => "",
+    };
+    if !why.is_empty() {
+        return say(state, Level::Warning, why, out);
+    }
+    let filter = state.models.filter.clone();
+    let asked = ask(state, Call::Count { sweep, query: Box::new(query.clone()) }, out);
+    let sweeping = Sweeping { sweep, query: Box::new(query), filter, asked: Some(asked), count: None };
+    let confirm = Confirm {
+        subjects: Vec::new(),
+        tier: Tier::Named,
+        word: String::new(),
+        word_is: "number",
+        typed: Line::new(""),
+        reason: None,
+        at_reason: false,
+        tagging: None,
+        reading: BTreeMap::new(),
+        shown_after: state.drawn,
+        said_after: state.drawn,
+        note: None,
+        form: None,
+        sweep: Some(sweeping),
+    };
+    state.dialog = Some(Dialog::Confirm(Box::new(confirm)));
+}
+
+/// Takes how many match; false if no question waits for it.
+pub(super) fn counted(state: &mut State, id: RequestId, count: Result<u64, String>) -> bool {
+    let drawn = state.drawn;
+    let Some(Dialog::Confirm(confirm)) = &mut state.dialog else { return false };
+    let Some(sweeping) = confirm.sweep.as_mut().filter(|sweeping| sweeping.asked == Some(id)) else { return false };
+    sweeping.asked = None;
+    if let Ok(count) = &count {
+        confirm.word = count.to_string();
+    }
+    sweeping.count = Some(count);
+    confirm.said_after = drawn;
+    true
 }
 
 /// Whether a text can be typed as it is: nothing in it is shown as something else, and it has no blank at an end.
@@ -110,9 +189,11 @@ pub(super) fn looked(
     let subject = &mut confirm.subjects[place];
     match result {
         Ok(reply) => {
-            if let (Some(tagging), Base::Model(info)) = (&confirm.tagging, &reply.body) {
-                let tags = tagging.of(&info.model.tags);
-                subject.change.deed = Deed::Edit { description: None, tags: Some(tags) };
+            if let (Some(tagging), Base::Model(info)) =
+                (subject.retag.as_ref().or(confirm.tagging.as_ref()), &reply.body)
+                && let Deed::Edit { tags, .. } = &mut subject.change.deed
+            {
+                *tags = Some(tagging.of(&info.model.tags));
             }
             subject.trouble = subject.change.not_now(&reply.body);
             subject.base = Some((reply.body.clone(), reply.etag.clone()));
@@ -131,7 +212,8 @@ pub(super) fn looked(
 
 fn close(state: &mut State, out: &mut Vec<Action>) {
     if let Some(Dialog::Confirm(confirm)) = state.dialog.take() {
-        for id in confirm.reading.into_keys() {
+        let asked = confirm.sweep.and_then(|sweeping| sweeping.asked);
+        for id in confirm.reading.into_keys().chain(asked) {
             cancel(state, Some(id), out);
         }
         say(state, Level::Info, "nothing was done", out);
@@ -177,6 +259,8 @@ pub(super) fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
             _ => confirm.note = Some(format!("{key} does nothing here")),
         },
         Tier::Named => match key.code {
+            // What must be typed may not be known yet.
+            Code::Enter if !confirm.is_read() => go(state, out),
             // The true text is compared, not what is shown of it.
             Code::Enter if confirm.typed.text() == confirm.word => go(state, out),
             Code::Enter if confirm.typed.text().trim().is_empty() => {
@@ -196,6 +280,8 @@ fn go(state: &mut State, out: &mut Vec<Action>) {
         Some("what it is now is still being read")
     } else if drawn <= confirm.said_after {
         Some("read what it says first")
+    } else if let Some(Err(_)) = confirm.sweep.as_ref().and_then(|sweeping| sweeping.count.as_ref()) {
+        Some("how many match is not known; Esc leaves")
     } else if confirm.count() == 0 {
         Some("there is nothing to do; Esc leaves")
     } else if confirm.reason.as_ref().is_some_and(|reason| reason.text().trim().is_empty()) {
@@ -208,6 +294,9 @@ fn go(state: &mut State, out: &mut Vec<Action>) {
         return;
     }
     let Some(Dialog::Confirm(confirm)) = state.dialog.take() else { return };
+    if let Some(sweeping) = confirm.sweep {
+        return sweep(state, sweeping, out);
+    }
     let form = confirm.form;
     let reason = confirm.reason.map(|line| line.text().trim().to_owned());
     let changes = confirm
@@ -228,6 +317,23 @@ fn go(state: &mut State, out: &mut Vec<Action>) {
     let number = course::begin(state, changes, false, out);
     if let Some(run) = state.changes.runs.get_mut(&number) {
         run.form = form;
+    }
+}
+
+/// What the job is called.
+pub(super) fn sweep_title(sweep: Sweep, expected: u64) -> String {
+    format!("{} {}", sweep_verb(sweep), counted_words(expected, "model"))
+}
+
+/// Has all that match changed, in the background.
+fn sweep(state: &mut State, sweeping: Sweeping, out: &mut Vec<Action>) {
+    let Some(Ok(expected)) = sweeping.count else { return };
+    let title = sweep_title(sweeping.sweep, expected);
+    let job = Job::Sweep { sweep: sweeping.sweep, query: sweeping.query, expected };
+    match jobs::begin(state, title, false, job, out) {
+        // What was marked is what is being changed.
+        Ok(_) => state.models.all = None,
+        Err(why) => say(state, Level::Warning, why, out),
     }
 }
 

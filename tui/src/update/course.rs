@@ -2,19 +2,21 @@
 //! say who was first; those without an answer are looked for until it is known what became of them; what can be taken
 //! back is offered to `u`.
 
+use std::collections::BTreeSet;
+
 use common::api::Page;
 use common::client::{AuditQuery, ClientError, Reply};
 use common::problem::ProblemType;
 use common::role::Permission;
 
-use super::{ask, form, keep, say, say_result, sentence};
+use super::{ask, cancel as cancel_request, confirm, form, keep, say, say_result, sentence};
 use crate::action::{Action, Answer, Call, Outcome, RequestId, TimerId};
 use crate::state::audit::Line;
 use crate::state::changes::{AT_ONCE, Item, RUNS_MAX, Run, Status, UNDO_MS, Undo};
 use crate::state::deeds::{Base, Change, Deed, Object, Seen};
 use crate::state::dialog::{Dialog, Once};
-use crate::state::{Level, Note, State};
-use crate::time::seconds;
+use crate::state::{Level, Note, Screen, State};
+use crate::time::{counted, seconds};
 
 /// First wait before looking for what became of a change, in milliseconds; doubled each time.
 const LOOK_AGAIN_MS: u64 = 1_000;
@@ -31,6 +33,13 @@ type Wanted = (Change, Option<Seen>, Option<Change>);
 
 /// Begins a run. Each change comes with what its thing was and the entity tag of that; without one it is read first.
 pub(super) fn begin(state: &mut State, changes: Vec<Wanted>, is_undo: bool, out: &mut Vec<Action>) -> u64 {
+    let number = enter(state, changes, is_undo);
+    advance(state, number, out);
+    number
+}
+
+/// A run of which nothing is sent yet.
+fn enter(state: &mut State, changes: Vec<Wanted>, is_undo: bool) -> u64 {
     let number = state.changes.next_run;
     state.changes.next_run += 1;
     let items = changes
@@ -38,7 +47,7 @@ pub(super) fn begin(state: &mut State, changes: Vec<Wanted>, is_undo: bool, out:
         .map(|(change, base, guard)| {
             let key = state.changes.next_key;
             state.changes.next_key += 1;
-            Item { change, base, key, guard, only_approved: false, status: Status::Waiting }
+            Item { change, base, key, guard, was_changed: false, only_approved: false, status: Status::Waiting }
         })
         .collect();
     // The oldest that are over are forgotten, however many are under way.
@@ -48,7 +57,6 @@ pub(super) fn begin(state: &mut State, changes: Vec<Wanted>, is_undo: bool, out:
         state.changes.runs.remove(&oldest);
     }
     state.changes.runs.insert(number, Run { items, is_undo, began: state.now, told: false, form: None });
-    advance(state, number, out);
     number
 }
 
@@ -125,15 +133,17 @@ pub(super) fn reply(
         (Status::Unknown { .. }, Ok(Answer::Look(_))) if item.change.makes_secret() => {
             set(state, number, place, Status::Failed(SECRET_LOST.to_owned()));
         }
-        (Status::Unknown { .. }, Ok(Answer::Look(reply))) => match item.change.has_happened(&reply.body) {
-            Some(true) => {
-                let index = index_of(reply.etag.as_deref());
-                set(state, number, place, Status::Done(index));
-            }
-            Some(false) | None => {
-                set(state, number, place, Status::Failed("it did not happen: it can be asked for again".to_owned()));
-            }
-        },
+        (Status::Unknown { .. }, Ok(Answer::Look(reply))) => {
+            let before = item.base.as_ref().map(|(base, _)| base);
+            let status = match item.change.came_true(before, &reply.body) {
+                Some(true) => Status::Done(index_of(reply.etag.as_deref())),
+                Some(false) => Status::Failed("it did not happen: it can be asked for again".to_owned()),
+                None => Status::Failed(
+                    "it can't be told whether it happened: look at it before it is asked for again".to_owned(),
+                ),
+            };
+            set(state, number, place, status);
+        }
         (Status::Changed { .. }, Ok(Answer::Look(reply))) => changed(state, number, place, &item, reply, out),
         (Status::Changed { found, .. }, Ok(Answer::Audit(reply))) => {
             let what = found.clone().unwrap_or_default();
@@ -191,6 +201,9 @@ fn failed(state: &mut State, number: u64, place: usize, item: &Item, error: &Cli
         Status::Sent(_) if error.problem_type() == Some(ProblemType::PreconditionFailed) => {
             let id = ask(state, Call::Look(item.change.object.clone()), out);
             set(state, number, place, Status::Changed { asked: id, found: None });
+            if let Some(item) = state.changes.runs.get_mut(&number).and_then(|run| run.items.get_mut(place)) {
+                item.was_changed = true;
+            }
         }
         Status::Changed { found: Some(what), .. } => {
             set(state, number, place, Status::Failed(format!("changed: {what}; nothing was overwritten")));
@@ -209,7 +222,7 @@ fn failed(state: &mut State, number: u64, place: usize, item: &Item, error: &Cli
 fn changed(state: &mut State, number: u64, place: usize, item: &Item, now: &Reply<Base>, out: &mut Vec<Action>) {
     let differences = item.base.as_ref().map(|(before, _)| Change::differences(before, &now.body)).unwrap_or_default();
     let what = if differences.is_empty() { "in nothing that is shown".to_owned() } else { differences.join("; ") };
-    let may_read = state.who.as_ref().is_some_and(|who| who.permissions.contains(&Permission::AuditRead));
+    let may_read = state.who.as_ref().is_some_and(|who| who.has(Permission::AuditRead));
     match index_of(now.etag.as_deref()).filter(|_| may_read) {
         Some(index) => {
             let query = AuditQuery {
@@ -416,6 +429,14 @@ fn refresh_after(state: &mut State, run: &Run, out: &mut Vec<Action>) {
     if touched(|object| matches!(object, Object::Item { .. } | Object::Intake)) && state.queue.list.is_loaded() {
         super::queue::refresh(state, out);
     }
+    for screen in [Screen::Queue, Screen::Quarantine, Screen::Users] {
+        let is_done = |object: &Object| {
+            run.items.iter().any(|item| item.change.object == *object && matches!(item.status, Status::Done(_)))
+        };
+        if let Some(marks) = state.marks_of_mut(screen) {
+            marks.objects.retain(|_, object| !is_done(object));
+        }
+    }
     if touched(|object| matches!(object, Object::Model { .. } | Object::Version { .. })) {
         for item in &run.items {
             if matches!(item.status, Status::Done(_)) {
@@ -436,20 +457,78 @@ pub(super) fn undo(state: &mut State, out: &mut Vec<Action>) {
     begin(state, changes, true, out);
 }
 
-/// What failed in a run is tried again, from what it is now.
+/// What failed in a run is tried again, from what it is now. Where the thing had changed it is asked about first.
 pub(super) fn retry_failed(state: &mut State, number: u64, out: &mut Vec<Action>) {
     let Some(run) = state.changes.runs.get(&number) else { return };
-    let again: Vec<_> = run
+    let failed: Vec<(Item, String)> = run
         .items
         .iter()
-        .filter(|item| matches!(item.status, Status::Failed(_)))
-        .map(|item| (item.change.clone(), None, item.guard.clone()))
+        .filter_map(|item| match &item.status {
+            Status::Failed(why) => Some((item.clone(), why.clone())),
+            _ => None,
+        })
         .collect();
-    if again.is_empty() {
+    if failed.is_empty() {
         return say(state, Level::Info, "nothing of it failed", out);
     }
     let is_undo = run.is_undo;
-    begin(state, again, is_undo, out);
+    // What takes something back is held against what it takes back before it is sent.
+    let (changed, again): (Vec<_>, Vec<_>) = failed.into_iter().partition(|(item, _)| item.was_changed && !is_undo);
+    if !again.is_empty() {
+        begin(state, again.into_iter().map(|(item, _)| (item.change, None, item.guard)).collect(), is_undo, out);
+    }
+    if !changed.is_empty() {
+        confirm::open_again(state, changed, out);
+    }
+}
+
+/// Whoever signs in anew finds unsent what was to be changed in the session that had ended: it may be hours ago.
+pub(super) fn hold_back(state: &mut State, out: &mut Vec<Action>) {
+    let unsent: Vec<(u64, usize)> = state
+        .changes
+        .runs
+        .iter()
+        .filter(|(_, run)| run.items.iter().any(|item| is_unsent(state, item)))
+        .flat_map(|(number, run)| {
+            let places = run.items.iter().enumerate();
+            places
+                .filter(|(_, item)| item.status == Status::Waiting || is_unsent(state, item))
+                .map(|(place, _)| (*number, place))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    for (number, place) in &unsent {
+        let item = state.changes.runs.get(number).and_then(|run| run.items.get(*place));
+        let asked = item.and_then(Item::waits_for);
+        cancel_request(state, asked, out);
+        set(state, *number, *place, Status::Failed("not sent: the session had ended".to_owned()));
+    }
+    for number in unsent.iter().map(|(number, _)| *number).collect::<BTreeSet<_>>() {
+        advance(state, number, out);
+    }
+    if !unsent.is_empty() {
+        let (count, key) = (counted(unsent.len() as u64, "change"), state.key_or("J", "jobs"));
+        let text = format!("{count} not sent, as the session had ended; {key} lists them, r there sends them");
+        say(state, Level::Warning, text, out);
+    }
+}
+
+/// Whether a change waits for a token that was to come.
+fn is_unsent(state: &State, item: &Item) -> bool {
+    matches!(item.status, Status::Sent(_) | Status::Looking(_))
+        && item.waits_for().is_some_and(|id| state.parked.contains_key(&id))
+}
+
+/// What was refused of a sweep is a run whose changes failed, so that it can be read and tried again.
+pub(super) fn refused(state: &mut State, refused: Vec<(Change, String)>) {
+    let wanted = refused.iter().map(|(change, _)| (change.clone(), None, None)).collect();
+    let number = enter(state, wanted, false);
+    if let Some(run) = state.changes.runs.get_mut(&number) {
+        run.told = true;
+        for (item, (_, why)) in run.items.iter_mut().zip(refused) {
+            item.status = Status::Failed(why);
+        }
+    }
 }
 
 /// What of a run is not sent stays unsent.

@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 
 use common::api::ModelRow;
-use common::grant::{GRANTS_MAX, Grant};
+use common::grant::{GRANTS_MAX, GrantTold};
 use common::name::{Alias, UserName, Version};
-use common::role::Role;
+use common::role::{Permission, Role};
 
 use super::{ask, cancel, confirm, course, say, sentence};
+use crate::access::{refusal, refusal_of};
 use crate::action::{Action, Answer, Call, RequestId, TimerId};
 use crate::acts::grants_of;
 use crate::edit::Line;
@@ -43,9 +44,9 @@ fn proposal(label: &'static str, text: &str) -> Field {
 }
 
 /// A field for a role.
-fn role_field(now: Role) -> Field {
+fn role_field(now: &str) -> Field {
     let choices = Role::ALL.iter().map(|role| role.as_str().to_owned()).collect();
-    Field { choices, is_closed: true, ..proposal("Role", now.as_str()) }
+    Field { choices, is_closed: true, ..proposal("Role", now) }
 }
 
 fn show(state: &mut State, purpose: Purpose, fields: Vec<Field>) {
@@ -140,16 +141,21 @@ fn tell_alias(state: &mut State) {
         None if alias.is_empty() => "Which alias?".to_owned(),
         None => format!("There is no alias {alias} yet."),
     });
+    let is_protected = state.who.as_ref().is_some_and(|who| {
+        let is_it = who.protected_aliases.iter().any(|protected| protected.as_str() == alias);
+        is_it && refusal(Some(who), Some(Permission::ProtectedAlias)).is_some()
+    });
+    let barred = is_protected.then(|| format!("{alias} is protected: only admins may set and move it."));
     let how = "Up and Down at the version: where it pointed before (an entry of the log).".to_owned();
     let empty = "Without a version it is cleared.".to_owned();
     if let Some(Dialog::Form(form)) = &mut state.dialog {
         form.fields[1].choices.clear();
-        form.notes = now.into_iter().chain([how, empty]).collect();
+        form.notes = now.into_iter().chain(barred).chain([how, empty]).collect();
     }
 }
 
 /// The role of a user.
-pub(super) fn role(state: &mut State, name: String, now: Role) {
+pub(super) fn role(state: &mut State, name: String, now: &str) {
     show(state, Purpose::Role { name }, vec![role_field(now)]);
 }
 
@@ -173,8 +179,8 @@ pub(super) fn add_token(state: &mut State, user: String) {
 }
 
 /// The grants of a user: those there are, and lines for more.
-pub(super) fn grants(state: &mut State, name: String, now: &[Grant]) {
-    let texts = now.iter().map(Grant::to_string).chain(std::iter::repeat_n(String::new(), GRANT_LINES));
+pub(super) fn grants(state: &mut State, name: String, now: &[GrantTold]) {
+    let texts = now.iter().map(GrantTold::to_string).chain(std::iter::repeat_n(String::new(), GRANT_LINES));
     let fields = texts.take(GRANTS_MAX).map(|text| field("Grant", Line::new(&text))).collect();
     show(state, Purpose::Grants { name }, fields);
     if let Some(form) = form(state) {
@@ -188,7 +194,7 @@ pub(super) fn grants(state: &mut State, name: String, now: &[Grant]) {
 
 /// A new user.
 pub(super) fn add_user(state: &mut State) {
-    show(state, Purpose::AddUser, vec![field("Name", Line::new("")), role_field(Role::Viewer)]);
+    show(state, Purpose::AddUser, vec![field("Name", Line::new("")), role_field(Role::Viewer.as_str())]);
     if let Some(form) = form(state) {
         form.notes = vec!["They get a one-time password, shown here once.".to_owned()];
     }
@@ -422,6 +428,7 @@ pub(super) fn paste(state: &mut State, text: &str) {
 }
 
 fn submit(state: &mut State, out: &mut Vec<Action>) {
+    let who = state.who.clone();
     let Some(form) = form(state) else { return };
     let texts: Vec<String> = form.fields.iter().map(|field| field.line.text().to_owned()).collect();
     let wrong = |form: &mut Form, at: usize, why: String| {
@@ -478,9 +485,13 @@ fn submit(state: &mut State, out: &mut Vec<Action>) {
                     }
                 }
             };
+            let change = Change::new(Object::Model { id, name }, Deed::Alias { alias, to });
+            if let Some(why) = refusal_of(who.as_ref(), &change) {
+                return wrong(form, 0, why);
+            }
             let waits = form.waits;
             cancel(state, waits, out);
-            ask_before(state, Change::new(Object::Model { id, name }, Deed::Alias { alias, to }), out);
+            ask_before(state, change, out);
         }
         Purpose::Role { name } => match texts[0].trim().parse::<Role>() {
             Ok(role) => ask_before(state, Change::new(Object::User(name), Deed::Role(role)), out),

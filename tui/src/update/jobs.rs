@@ -137,10 +137,11 @@ pub(super) fn told(state: &mut State, id: RequestId, report: Report, out: &mut V
         }
         Report::Standing(what) => job.standing = what,
         Report::Checked(checked) => super::tail::checked(state, *checked, out),
+        Report::Refused(refused) => course::refused(state, refused),
         Report::Over(outcome) => {
             let title = job.title.clone();
             job.outcome = Some(outcome.clone());
-            let is_upload = title.starts_with("upload");
+            let changes_models = ["upload", "delete", "restore"].iter().any(|word| title.starts_with(word));
             match outcome {
                 // What came of it names what it is of; the list of jobs has both.
                 Ok(text) => {
@@ -152,7 +153,9 @@ pub(super) fn told(state: &mut State, id: RequestId, report: Report, out: &mut V
                 }
                 Err(why) => say_result(state, Level::Error, format!("{title}: {why}"), out),
             }
-            if is_upload {
+            if changes_models {
+                // That rows have gone is no news then.
+                state.changes.told_ms = Some(now.ms);
                 super::fresh::after_own_version(state, out);
             }
         }
@@ -201,6 +204,9 @@ pub(super) fn export(state: &mut State, words: &[&str], out: &mut Vec<Action>) -
         (Screen::Models, None, "all") => {
             (Kind::Models, Rows::Models(Box::new(state.models.query(&crate::window::Cursor::Start))))
         }
+        (Screen::Models, None, "marked") if state.models.all.is_some() => {
+            (Kind::Models, Rows::Models(Box::new(state.models.whole())))
+        }
         (Screen::Models, None, "marked") if state.models.marks.is_empty() => {
             return Err("nothing is marked".to_owned());
         }
@@ -209,6 +215,21 @@ pub(super) fn export(state: &mut State, words: &[&str], out: &mut Vec<Action>) -
             (Kind::Versions, Rows::Held(documents(open.versions.visible(height).map(|(row, _)| row))))
         }
         (Screen::Models, Some(open), "all") => (Kind::Versions, Rows::Versions(open.reference.clone())),
+        (screen, _, "marked") if state.marks_of(screen).is_some_and(|marks| marks.objects.is_empty()) => {
+            return Err("nothing is marked".to_owned());
+        }
+        (Screen::Queue, _, "marked") => {
+            let query = state.queue.query(&crate::window::Cursor::Start);
+            (Kind::Queue, marked(state, Rows::Items(Box::new(query))))
+        }
+        (Screen::Quarantine, _, "marked") => {
+            let query = state.quarantine.query(&crate::window::Cursor::Start);
+            (Kind::Quarantine, marked(state, Rows::Quarantined(Box::new(query))))
+        }
+        (Screen::Users, _, "marked") => {
+            let query = state.users.query(&crate::window::Cursor::Start);
+            (Kind::Users, marked(state, Rows::Users(Box::new(query))))
+        }
         (Screen::Users, _, "screen") => {
             (Kind::Users, Rows::Held(documents(state.users.list.visible(height).map(|(row, _)| row))))
         }
@@ -281,6 +302,12 @@ fn log_entries(state: &mut State, form: Form, what: &str, path: &str, out: &mut 
     begin(state, format!("export to {path}"), false, job, out).map(drop)
 }
 
+/// Of all rows those that are marked on this screen.
+fn marked(state: &State, rows: Rows) -> Rows {
+    let keys = state.marks_of(state.screen).map(|marks| marks.objects.keys().cloned().collect());
+    Rows::Marked(Box::new(rows), keys.unwrap_or_default())
+}
+
 /// The line that `x` begins with.
 pub(super) fn export_line(state: &State) -> String {
     let time = crate::time::time_of_day(state.now.wall_seconds).replace(':', "");
@@ -292,13 +319,15 @@ pub(super) fn export_line(state: &State) -> String {
         };
         return format!("export proofs {what} entries-{time}.jsonl");
     }
+    let has_marks = state.marks_of(state.screen).is_some_and(|marks| !marks.objects.is_empty());
+    let what = if has_marks { "marked" } else { "all" };
     let (kind, what) = match (state.screen, &state.models.open) {
-        (Screen::Models, None) if !state.models.marks.is_empty() => (Kind::Models, "marked"),
+        (Screen::Models, None) if state.models.has_marks() => (Kind::Models, "marked"),
         (Screen::Models, None) => (Kind::Models, "all"),
         (Screen::Models, Some(_)) => (Kind::Versions, "all"),
-        (Screen::Queue, _) => (Kind::Queue, "all"),
-        (Screen::Quarantine, _) => (Kind::Quarantine, "all"),
-        _ => (Kind::Users, "all"),
+        (Screen::Queue, _) => (Kind::Queue, what),
+        (Screen::Quarantine, _) => (Kind::Quarantine, what),
+        _ => (Kind::Users, what),
     };
     format!("export csv {what} {}-{time}.csv", kind.word())
 }

@@ -2,10 +2,12 @@
 
 use common::api::Me;
 use common::client::{ClientError, Session};
+use common::known::Known;
 use common::problem::ProblemType;
+use common::role::Role;
 
 use super::copy::CLIPBOARD_OFF;
-use super::{ask, say, send_parked, sentence};
+use super::{ask, course, say, send_parked, sentence};
 use crate::action::{Action, Call, TimerId};
 use crate::config::Credential;
 use crate::edit::Line;
@@ -201,6 +203,7 @@ fn forget_session(state: &mut State) {
 
 pub(super) fn signed_in(state: &mut State, asked: &Asked, session: Session, out: &mut Vec<Action>) {
     state.renewing = false;
+    state.tokens += 1;
     refresh_later(state, session.expires_in_seconds, out);
     let username = session.username.to_string();
     let is_other = state.who.as_ref().is_some_and(|who| who.username != username);
@@ -209,13 +212,21 @@ pub(super) fn signed_in(state: &mut State, asked: &Asked, session: Session, out:
     }
     let is_known = state.who.as_ref().is_some_and(|who| who.role == session.role) && !is_other;
     if !is_known {
-        let permissions = session.role.permissions().to_vec();
-        let grants = Vec::new();
-        state.who = Some(Who { id: String::new(), username, role: session.role, permissions, api_token: None, grants });
+        let may = session.role.known().map(Role::permissions).unwrap_or_default();
+        state.who = Some(Who {
+            id: String::new(),
+            username,
+            role: session.role,
+            permissions: may.iter().copied().map(Known::from).collect(),
+            api_token: None,
+            grants: Vec::new(),
+            protected_aliases: Vec::new(),
+        });
     }
     state.login = None;
     if matches!(asked.call, Call::Login { .. }) {
         super::touched(state, out);
+        course::hold_back(state, out);
         if state.remember {
             state.kept_of = state.who.as_ref().map(|who| who.username.clone());
         }
@@ -232,7 +243,11 @@ pub(super) fn signed_in(state: &mut State, asked: &Asked, session: Session, out:
         send_parked(state, out);
         // What may be done changes without an end of the session; after signing in it may be another registry, in which
         // somebody else has the same name.
-        ask(state, Call::Me, out);
+        let id = ask(state, Call::Me, out);
+        // A token that is refused though it was made right now is not made once more.
+        if let Some(me) = state.asked.get_mut(&id).filter(|_| asked.call == Call::Refresh) {
+            me.again = true;
+        }
     }
 }
 
@@ -346,6 +361,7 @@ pub(super) fn failed(state: &mut State, asked: &Asked, error: &ClientError, out:
         Call::Me if error.status() == Some(401) && state.who.is_none() => {
             open(state, Some(format!("the token was refused: {}", sentence_short(error))));
         }
+        Call::Me if error.status() == Some(401) && asked.again => open(state, Some("the session has ended".to_owned())),
         Call::Me if error.status() == Some(401) => renew(state, out),
         Call::Me if error.problem_type() == Some(ProblemType::PasswordChangeRequired) => {
             state.renewing = false;
@@ -382,8 +398,11 @@ fn fail_parked(state: &mut State, error: &ClientError, why: &str, out: &mut Vec<
             continue;
         }
         match asked.call {
+            Call::Ingest(_) | Call::Quarantine(_) | Call::Users(_)
+                if super::marks::rows::failed(state, id, why, out) => {}
             Call::Models(_) if super::marks::failed(state, id, why, out) => {}
             Call::Models(_) => super::fail(&mut state.models.list, id, why),
+            Call::Count { .. } => drop(super::confirm::counted(state, id, Err(why.to_owned()))),
             Call::Audit(_) => super::fail(&mut state.audit.list, id, why),
             Call::Users(_) => super::fail(&mut state.users.list, id, why),
             Call::Versions { .. } if super::quarantine::failed(state, id, why) => {}

@@ -1,15 +1,18 @@
 //! Marks in the list of models: one, a range, all that match the filter.
 
+pub(super) mod rows;
+
 use common::api::{ModelRow, Page};
 
-use super::{ask, cancel, say};
+use super::{ask, cancel, form, say};
 use crate::action::{Action, Call, RequestId};
 use crate::state::models::MARKS_MAX;
 use crate::state::{Level, State};
+use crate::time::grouped;
 use crate::window::Cursor;
 
-/// Rows of a page that is read only to be marked.
-const PAGE_ROWS: u32 = 1_000;
+/// Rows of a page that is read only to be marked: with the longest descriptions and tags it is still an answer that is taken.
+const PAGE_ROWS: u32 = 200;
 
 fn put(state: &mut State, id: String, name: String) -> bool {
     let marks = &mut state.models.marks;
@@ -29,6 +32,7 @@ pub(super) fn one(state: &mut State, out: &mut Vec<Action>) {
     let Some((id, name)) = state.models.list.selected().map(|row| (row.id.to_string(), row.name.to_string())) else {
         return;
     };
+    state.models.all = None;
     if state.models.marks.remove(&id).is_none() {
         state.models.last_mark = Some(id.clone());
         if !put(state, id, name) {
@@ -39,6 +43,7 @@ pub(super) fn one(state: &mut State, out: &mut Vec<Action>) {
 
 /// Marks from the last mark to the selected model, as far as the rows between are held.
 pub(super) fn range(state: &mut State, out: &mut Vec<Action>) {
+    state.models.all = None;
     let here = state.models.list.selected().map(|row| row.id.to_string());
     let rows: Vec<(String, String)> =
         state.models.list.rows().map(|row| (row.id.to_string(), row.name.to_string())).collect();
@@ -55,17 +60,33 @@ pub(super) fn range(state: &mut State, out: &mut Vec<Action>) {
     state.models.last_mark = here;
 }
 
-/// Marks all that match the filter, or none where as many are marked already.
+/// Marks all that match the filter, as a query; or nothing, where that is so already.
 pub(super) fn all(state: &mut State, out: &mut Vec<Action>) {
     let waiting = state.models.marking.take();
-    let marked = state.models.marks.len() as u64;
-    let is_all = marked > 0 && state.models.list.total().is_none_or(|total| marked >= total);
-    if waiting.is_some() || is_all {
-        cancel(state, waiting, out);
-        state.models.marks.clear();
-        return;
+    cancel(state, waiting, out);
+    state.models.marks.clear();
+    if state.models.all.take().is_some() || waiting.is_some() {
+        return say(state, Level::Info, "nothing is marked", out);
     }
-    read(state, &Cursor::Start, out);
+    let total = state.models.list.total();
+    if total == Some(0) {
+        return say(state, Level::Info, "there is nothing to mark", out);
+    }
+    state.models.all = Some(total);
+    let text = match total {
+        Some(total) => {
+            format!("all {} that match are marked, whatever is on the screen; * again: none", grouped(total))
+        }
+        None => "all that match are marked, however many; * again: none".to_owned(),
+    };
+    say(state, Level::Info, text, out);
+}
+
+/// What is marked as a query is marked one by one: for what is done to each on its own, once they are read.
+pub(super) fn one_by_one(state: &mut State, out: &mut Vec<Action>) {
+    if state.models.all.take().is_some() {
+        read(state, &Cursor::Start, out);
+    }
 }
 
 fn read(state: &mut State, cursor: &Cursor, out: &mut Vec<Action>) {
@@ -90,8 +111,8 @@ pub(super) fn take(state: &mut State, id: RequestId, page: &Page<ModelRow>, out:
     match &page.next_cursor {
         Some(cursor) => read(state, &Cursor::Token(cursor.clone()), out),
         None => {
-            let text = format!("{} marked: all that match", state.models.marks.len());
-            say(state, Level::Info, text, out);
+            let models = state.models.marks.iter().map(|(id, name)| (id.clone(), name.clone())).collect();
+            form::tag_all(state, models);
         }
     }
     true

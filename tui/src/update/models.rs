@@ -1,6 +1,6 @@
 //! Screen 1: the list of models, a model, a version.
 
-use common::client::ClientError;
+use common::client::{ClientError, Sweep};
 use common::name::{ArtifactPath, Version};
 
 use super::{ask, cancel, confirm, form, go, jump, marks, rows_height, say, scroll, travel, wanted};
@@ -20,6 +20,9 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
         Command::Delete => return ask_before(state, &Deed::Delete, out),
         Command::Restore => return ask_before(state, &Deed::Restore, out),
         Command::Deprecate => return ask_before(state, &Deed::Deprecate { reason: String::new() }, out),
+        Command::Edit if state.models.open.is_none() && state.models.all.is_some() => {
+            return marks::one_by_one(state, out);
+        }
         Command::Edit if state.models.open.is_none() && !state.models.marks.is_empty() => {
             let models = state.models.marks.iter().map(|(id, name)| (id.clone(), name.clone())).collect();
             return form::tag_all(state, models);
@@ -39,7 +42,7 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
                 None => state.models.list.selected().and_then(|row| row.latest_version),
             };
             if let Some((id, name)) = model_here(state) {
-                if state.models.open.is_none() && !state.models.marks.is_empty() {
+                if state.models.open.is_none() && state.models.has_marks() {
                     say(
                         state,
                         Level::Warning,
@@ -290,6 +293,13 @@ pub(super) fn id_of(state: &State, name: &str) -> Option<(String, String)> {
 
 /// Asks before something is done to the selected version, or to the marked models, or to the selected one.
 fn ask_before(state: &mut State, deed: &Deed, out: &mut Vec<Action>) {
+    if state.models.open.is_none() && state.models.all.is_some() {
+        match deed {
+            Deed::Delete => return confirm::open_sweep(state, Sweep::Delete, out),
+            Deed::Restore => return confirm::open_sweep(state, Sweep::Restore, out),
+            _ => {}
+        }
+    }
     let objects: Vec<Object> = match &state.models.open {
         Some(open) => open
             .versions
@@ -333,6 +343,9 @@ fn restart(state: &mut State, last: bool, out: &mut Vec<Action>) {
 
 pub(super) fn set_filter(state: &mut State, text: String, out: &mut Vec<Action>) {
     if state.models.filter != text {
+        if state.models.all.take().is_some() {
+            say(state, Level::Info, "nothing is marked: those that match are others now", out);
+        }
         state.models.filter = text;
         restart(state, false, out);
     }
@@ -405,10 +418,14 @@ pub(super) fn back(state: &mut State, out: &mut Vec<Action>) -> bool {
         }
         return true;
     }
-    if !state.models.marks.is_empty() || state.models.marking.is_some() {
+    if state.models.has_marks() || state.models.marking.is_some() {
         let waiting = state.models.marking.take();
         cancel(state, waiting, out);
         state.models.marks.clear();
+        if state.models.all.take().is_some() {
+            // It took the place of a message that said how many are.
+            say(state, Level::Info, "nothing is marked", out);
+        }
         return true;
     }
     if state.models.filter.is_empty() {

@@ -4,13 +4,14 @@
 use common::api::{Excerpt, IngestItem, Page, QuarantineItem, ReviewInfo, VersionInfo};
 use common::client::Paging;
 
-use super::{ask, cancel, confirm, course, jump, rows_height, say, say_gone, travel, wanted};
+use super::{ask, cancel, confirm, course, jump, marks, rows_height, say, say_gone, travel, wanted};
 use crate::access::may;
 use crate::action::{Action, Call, RequestId, TimerId};
 use crate::edit::Line;
 use crate::keymap::Command;
 use crate::layout::layout;
 use crate::state::deeds::{Change, Deed, Object};
+use crate::state::marks::Marks;
 use crate::state::quarantine::{Dump, NEIGHBOURS, Reading, name_of};
 use crate::state::{Level, Prompt, PromptKind, REST_MS, Screen, State};
 use crate::window::{Cursor, Fetch, Row, Window};
@@ -36,6 +37,9 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
     {
         return;
     }
+    if state.quarantine.detail.is_none() && marks::rows::command(state, command, out) {
+        return;
+    }
     match command {
         Command::In if state.quarantine.list.selected().is_some() => state.quarantine.detail = Some(0),
         Command::OpenTarget => {
@@ -58,11 +62,11 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
             next_finding(state, true);
         }
         Command::Note => ask_note(state, out),
-        Command::Rescan => ask_before(state, Deed::Rescan, out),
-        Command::Block => ask_before(state, Deed::Block { reason: String::new() }, out),
+        Command::Rescan => ask_before(state, &Deed::Rescan, out),
+        Command::Block => ask_before(state, &Deed::Block { reason: String::new() }, out),
         Command::Release => {
             let override_block = state.quarantine.blocked;
-            ask_before(state, Deed::Release { reason: String::new(), override_block }, out);
+            ask_before(state, &Deed::Release { reason: String::new(), override_block }, out);
         }
         Command::Blocked => list_those(state, !state.quarantine.blocked, out),
         Command::First => restart(state, false, out),
@@ -79,14 +83,15 @@ pub(super) fn list_those(state: &mut State, blocked: bool, out: &mut Vec<Action>
         let waiting = state.quarantine.list.forget();
         cancel(state, waiting, out);
         state.quarantine.blocked = blocked;
+        state.quarantine.marks = Marks::default();
         state.quarantine.list = Window::new(false);
     }
 }
 
-/// Asks before something is done to the selected version.
-fn ask_before(state: &mut State, deed: Deed, out: &mut Vec<Action>) {
-    let Some(object) = object(state) else { return };
-    confirm::open(state, vec![Change::new(object, deed)], out);
+/// Asks before something is done to the marked versions, or to the selected one.
+fn ask_before(state: &mut State, deed: &Deed, out: &mut Vec<Action>) {
+    let changes = marks::rows::meant(state).into_iter().map(|object| Change::new(object, deed.clone())).collect();
+    confirm::open(state, changes, out);
 }
 
 /// The list anew, from its beginning or from its end.

@@ -4,7 +4,7 @@
 use common::api::{IngestPage, Page};
 use common::client::Reply;
 
-use super::{ask, cancel, confirm, jump, rows_height, say, say_gone, travel, wanted};
+use super::{ask, cancel, confirm, jump, marks, rows_height, say, say_gone, travel, wanted};
 use crate::action::{Action, Call, RequestId, TimerId};
 use crate::keymap::Command;
 use crate::layout::layout;
@@ -28,6 +28,9 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
     if travel(&mut state.queue.list, command, count, areas.rows.height.into()) {
         return;
     }
+    if marks::rows::command(state, command, out) {
+        return;
+    }
     match command {
         Command::In if state.queue.list.selected().is_some() => state.queue.detail = Some(0),
         Command::Follow => {
@@ -37,8 +40,8 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
             }
         }
         Command::OpenTarget => open_result(state, out),
-        Command::Retry => ask_before(state, Deed::Retry, out),
-        Command::Discard => ask_before(state, Deed::Discard { reason: String::new() }, out),
+        Command::Retry => ask_before(state, &Deed::Retry, out),
+        Command::Discard => ask_before(state, &Deed::Discard { reason: String::new() }, out),
         Command::Pause => {
             let paused = state.queue.intake.as_ref().is_some_and(|intake| intake.paused);
             let reason = String::new();
@@ -54,11 +57,10 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
     }
 }
 
-/// Asks before something is done to the selected item.
-fn ask_before(state: &mut State, deed: Deed, out: &mut Vec<Action>) {
-    let Some(item) = state.queue.list.selected() else { return };
-    let object = Object::Item { id: item.id.clone(), path: item.path.clone() };
-    confirm::open(state, vec![Change::new(object, deed)], out);
+/// Asks before something is done to the marked items, or to the selected one.
+fn ask_before(state: &mut State, deed: &Deed, out: &mut Vec<Action>) {
+    let changes = marks::rows::meant(state).into_iter().map(|object| Change::new(object, deed.clone())).collect();
+    confirm::open(state, changes, out);
 }
 
 /// Opens the version that an item came to.
@@ -83,6 +85,9 @@ pub(super) fn set_filter(state: &mut State, text: String, out: &mut Vec<Action>)
 
 pub(super) fn back(state: &mut State, out: &mut Vec<Action>) -> bool {
     if state.queue.detail.take().is_some() {
+        return true;
+    }
+    if marks::rows::clear(state, out) {
         return true;
     }
     if state.queue.filter.is_empty() {

@@ -132,7 +132,7 @@ fn open(state: &mut State, out: &mut Vec<Action>) {
 
 fn open_stream(state: &mut State, after: Option<u64>, out: &mut Vec<Action>) {
     state.log.epoch += 1;
-    state.log.told = false;
+    (state.log.told, state.log.token) = (false, state.tokens);
     state.log.tail.link = Link::Connecting;
     out.push(Action::TailOpen { epoch: state.log.epoch, after });
 }
@@ -248,7 +248,10 @@ fn ended(state: &mut State, error: Option<&ClientError>, out: &mut Vec<Action>) 
     let missing = pages::missing(state, error);
     let mut wait_ms = state.log.tail.ended(state.now, retry_after);
     if expired || error.is_some_and(ClientError::wants_sign_in) {
-        login::renew(state, out);
+        // There may be a fresh one already.
+        if state.log.token == state.tokens {
+            login::renew(state, out);
+        }
         wait_ms = TOKEN_MS;
     } else if let Some(missing) = missing {
         wait_ms = pages::begin(state, missing, out);

@@ -24,7 +24,7 @@ pub(super) fn open(state: &mut State, user: String, out: &mut Vec<Action>) {
     let page = Paging { limit: Some(TOKENS_MAX), ..Paging::default() };
     let query = TokenQuery { user: user.clone(), page, ..TokenQuery::default() };
     let tokens = ask(state, Call::Tokens(Box::new(query)), out);
-    let may_see = state.who.as_ref().is_some_and(|who| who.permissions.contains(&Permission::UserManage));
+    let may_see = state.who.as_ref().is_some_and(|who| who.has(Permission::UserManage));
     let sessions = may_see.then(|| ask(state, Call::User(user.clone()), out));
     let waits = [Some(tokens), sessions];
     let row = state.users.list.rows().find(|row| row.username.as_str() == user);

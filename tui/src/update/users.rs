@@ -2,7 +2,7 @@
 
 use common::api::UserInfo;
 
-use super::{ask, cancel, confirm, form, jump, rows_height, say, tokens, travel, wanted};
+use super::{ask, cancel, confirm, form, jump, marks, rows_height, say, tokens, travel, wanted};
 use crate::action::{Action, Call, RequestId, TimerId};
 use crate::keymap::Command;
 use crate::layout::layout;
@@ -26,20 +26,33 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
     if travel(&mut state.users.list, command, count, areas.rows.height.into()) {
         return;
     }
-    let user = state.users.list.selected().map(|user| (user.username.to_string(), user.role, user.disabled));
+    if marks::rows::command(state, command, out) {
+        return;
+    }
+    let user = state.users.list.selected().map(|user| (user.username.to_string(), user.role.clone(), user.disabled));
     match (command, user) {
         (Command::AddUser, _) => return form::add_user(state),
-        (Command::Role, Some((name, role, _))) => return form::role(state, name, role),
+        (Command::Role, Some((name, role, _))) => return form::role(state, name, role.as_str()),
         (Command::Grants, Some((name, ..))) => {
             let now = state.users.list.selected().map(|user| user.grants.clone()).unwrap_or_default();
             return form::grants(state, name, &now);
         }
-        (Command::Lock, Some((name, _, is_locked))) => return ask_before(state, name, Deed::Lock(!is_locked), out),
-        (Command::OneTimePassword, Some((name, ..))) => return ask_before(state, name, Deed::OneTimePassword, out),
-        (Command::Sessions, Some((name, ..))) => return ask_before(state, name, Deed::Revoke, out),
-        (Command::ResetTotp, Some((name, ..))) => return ask_before(state, name, Deed::ResetTotp, out),
+        (Command::Lock, Some((_, _, is_locked))) => {
+            let (list, marks) = (&state.users.list, &state.users.marks);
+            // Of several those that are not locked yet are; where all are, they are let in again.
+            let are_locked = list.rows().filter(|user| marks.has(&user.key())).all(|user| user.disabled);
+            let is_locked = if marks.objects.is_empty() { is_locked } else { are_locked };
+            return ask_before(state, &Deed::Lock(!is_locked), out);
+        }
+        // It is shown once, and so made for one at a time.
+        (Command::OneTimePassword, Some((name, ..))) => {
+            let change = Change::new(Object::User(name), Deed::OneTimePassword);
+            return confirm::open(state, vec![change], out);
+        }
+        (Command::Sessions, Some(_)) => return ask_before(state, &Deed::Revoke, out),
+        (Command::ResetTotp, Some(_)) => return ask_before(state, &Deed::ResetTotp, out),
         (Command::Tokens, Some((name, ..))) => return tokens::open(state, name, out),
-        (Command::Delete, Some((name, ..))) => return ask_before(state, name, Deed::Delete, out),
+        (Command::Delete, Some(_)) => return ask_before(state, &Deed::Delete, out),
         _ => {}
     }
     match command {
@@ -66,8 +79,10 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
     }
 }
 
-fn ask_before(state: &mut State, name: String, deed: Deed, out: &mut Vec<Action>) {
-    confirm::open(state, vec![Change::new(Object::User(name), deed)], out);
+/// Asks before something is done to the marked users, or to the selected one.
+fn ask_before(state: &mut State, deed: &Deed, out: &mut Vec<Action>) {
+    let changes = marks::rows::meant(state).into_iter().map(|object| Change::new(object, deed.clone())).collect();
+    confirm::open(state, changes, out);
 }
 
 pub(super) fn refresh(state: &mut State, out: &mut Vec<Action>) {
@@ -106,6 +121,9 @@ pub(super) fn set_filter(state: &mut State, text: String, out: &mut Vec<Action>)
 
 pub(super) fn back(state: &mut State, out: &mut Vec<Action>) -> bool {
     if state.users.detail.take().is_some() {
+        return true;
+    }
+    if marks::rows::clear(state, out) {
         return true;
     }
     let was_filtered = !state.users.filter.is_empty();

@@ -132,7 +132,7 @@ pub(super) fn status(state: &State, filter: &str) -> (String, Option<(String, To
     let rate = if tenths >= 100 { format!("{}/s", tenths / 10) } else { format!("{}.{}/s", tenths / 10, tenths % 10) };
     let link = match &state.log.tail.link {
         Link::Refused(_) => "REFUSED".to_owned(),
-        _ if state.log.not_live.is_some() => "NOT LIVE, every 30 s (C-r now)".to_owned(),
+        _ if state.log.not_live.is_some() => "NOT LIVE  every 30 s (C-r now)".to_owned(),
         Link::Live { .. } if state.log.tail.gap().is_some() => "FILLING A GAP".to_owned(),
         Link::Live { .. } => String::new(),
         Link::Closed | Link::Connecting => "CONNECTING".to_owned(),
@@ -173,7 +173,7 @@ pub(super) fn status(state: &State, filter: &str) -> (String, Option<(String, To
         };
         (text, Tone::Plain)
     } else {
-        (format!("nothing verified yet, {pending} pending"), Tone::Warn)
+        (format!("nothing verified yet  {pending} pending"), Tone::Warn)
     };
     // The filter says what the list is; how far it is verified, the badge says as well.
     let taken = width(&clean(&left)) + width(&right.0) + 4;

@@ -1,13 +1,16 @@
 //! The question before something is done, and the password that is shown once.
 
+use common::client::Sweep;
 use ratatui::layout::{Position, Rect};
 
 use super::{centred, text_window};
-use crate::clean::{clean, wrap};
+use crate::clean::{clean, first_lines, wrap};
+use crate::filter::shown;
 use crate::layout::Areas;
 use crate::state::State;
 use crate::state::deeds::Tier;
-use crate::state::dialog::{Confirm, Once};
+use crate::state::dialog::{Confirm, Once, Sweeping, sweep_verb};
+use crate::time::counted;
 use crate::view::pen::{Pen, Tone};
 
 /// Columns of the frame, where there is room.
@@ -30,29 +33,59 @@ pub(super) fn paint(state: &State, areas: &Areas, confirm: &Confirm, pen: &mut P
         text.extend(wrap(&clean(words), room).into_iter().map(|line| (line, tone)));
     };
     headline(confirm, &mut say);
-    say("", Tone::Plain);
-    say(&format!("At {}. It is written to the audit log.", place(state)), Tone::Dim);
     // Below the text: a reason, what is typed, a note.
-    let asked = if confirm.reason.is_some() { 2 } else { 1 };
-    let rows = u16::try_from(text.len()).unwrap_or(u16::MAX).saturating_add(asked + 4);
-    let inside = pen.frame(centred(whole, columns, rows), title(confirm));
+    let asked: u16 = if confirm.reason.is_some() { 2 } else { 1 };
+    let place = place(state);
+    let written = "It is written to the audit log.";
+    let mut foot: Vec<Said> = vec![(String::new(), Tone::Dim)];
+    let at = clean(&format!("At {place}. {written}"));
+    foot.extend(wrap(&at, room).into_iter().map(|line| (line, Tone::Dim)));
+    let rows = |lines: usize| u16::try_from(lines).unwrap_or(u16::MAX).saturating_add(asked + 4);
+    // Where there is little room blank lines go first, and the frame says where it is; then the text gives way, never what is
+    // asked.
+    let is_tight = rows(text.len() + foot.len()) > whole.height;
+    if is_tight {
+        text.push((written.to_owned(), Tone::Dim));
+    } else {
+        text.extend(foot);
+    }
+    let gap = u16::from(!is_tight);
+    let height = (rows(text.len()) + gap - 1).min(whole.height);
+    let shown = usize::from(height.saturating_sub(asked + gap + 3));
+    let title = match (is_tight, shown) {
+        // Never a question without what it is about.
+        (true, 0) => brief(confirm),
+        (true, _) => format!("{} at {place}", title(confirm)),
+        (false, _) => title(confirm).to_owned(),
+    };
+    let inside = pen.frame(centred(whole, columns, height), &title);
     let wide = inside.width.saturating_sub(2);
-    // Where there is little room the text gives way, never what is asked.
-    let below = asked + 2;
-    let shown = usize::from(inside.height.saturating_sub(below));
+    if text.len() > shown && text.len() > 1 && text.last().is_some_and(|(line, _)| line == written) {
+        text.pop();
+    }
+    let (mut lines, tones): (Vec<String>, Vec<Tone>) = text.into_iter().unzip();
+    first_lines(&mut lines, shown, room);
     let mut y = inside.y;
-    for (line, tone) in text.iter().take(shown) {
-        pen.put(inside.x + 1, y, wide, line, *tone);
+    for (line, tone) in lines.iter().zip(tones) {
+        pen.put(inside.x + 1, y, wide, line, tone);
         y += 1;
     }
-    y += 1;
+    y += gap;
     let mut cursor = None;
-    if let Some(reason) = &confirm.reason {
+    // Where there is no room for both, what is typed now is shown.
+    let has_both = inside.height >= asked;
+    let shows_reason = !confirm.does_nothing() && (has_both || confirm.at_reason);
+    if let Some(reason) = confirm.reason.as_ref().filter(|_| shows_reason) {
         let at = entry(pen, inside, y, "Reason ", reason.text(), reason.before_cursor());
         cursor = confirm.at_reason.then_some(at);
         y += 1;
     }
     match confirm.tier {
+        _ if confirm.does_nothing() => {
+            pen.put(inside.x + 1, y, wide, "There is nothing to do: Esc leaves", Tone::Plain);
+            cursor = None;
+        }
+        _ if !has_both && confirm.at_reason => {}
         // What is typed now is the reason.
         Tier::Free | Tier::Asked if confirm.at_reason => {
             pen.put(inside.x + 1, y, wide, "Enter when it is said, Esc leaves", Tone::Plain);
@@ -72,6 +105,7 @@ pub(super) fn paint(state: &State, areas: &Areas, confirm: &Confirm, pen: &mut P
         let reading = confirm.subjects.len().saturating_sub(left(confirm));
         let (note, tone) = match (&confirm.note, confirm.is_read()) {
             (Some(note), _) => (note.clone(), Tone::Warn),
+            (None, false) if confirm.sweep.is_some() => ("counting them".to_owned(), Tone::Dim),
             (None, false) if confirm.subjects.len() > 1 => {
                 (format!("counting: {reading} of {}", confirm.subjects.len()), Tone::Dim)
             }
@@ -96,6 +130,21 @@ fn title(confirm: &Confirm) -> &'static str {
     }
 }
 
+/// `Delete team-nlp/ner`: what it is about, in a few words.
+fn brief(confirm: &Confirm) -> String {
+    if let Some(sweeping) = &confirm.sweep {
+        let models = sweeping.count.as_ref().and_then(|count| count.as_ref().ok());
+        let models = models.map_or("all that match".to_owned(), |count| counted(*count, "model"));
+        return format!("{} {models}", capital(sweep_verb(sweeping.sweep)));
+    }
+    match confirm.subjects.as_slice() {
+        [only] => format!("{} {}", capital(&only.change.verb()), only.change.object.name()),
+        many => many.first().map_or(String::new(), |first| {
+            format!("{} {} {}s", capital(&first.change.verb()), confirm.count(), first.change.object.kind())
+        }),
+    }
+}
+
 /// The profile and the address.
 fn place(state: &State) -> String {
     let settings = &state.settings;
@@ -106,6 +155,9 @@ fn place(state: &State) -> String {
 }
 
 fn headline(confirm: &Confirm, say: &mut impl FnMut(&str, Tone)) {
+    if let Some(sweeping) = &confirm.sweep {
+        return sweep(sweeping, say);
+    }
     match confirm.subjects.as_slice() {
         [only] => {
             let verb = capital(&only.change.verb());
@@ -113,7 +165,10 @@ fn headline(confirm: &Confirm, say: &mut impl FnMut(&str, Tone)) {
             if let Some(trouble) = &only.trouble {
                 say(trouble, Tone::Warn);
             } else {
-                if let Some(tagging) = &confirm.tagging {
+                if let Some(before) = &only.before {
+                    say(&format!("When it was tried: {before}"), Tone::Warn);
+                }
+                if let Some(tagging) = confirm.tagging.as_ref().or(only.retag.as_ref()) {
                     say(&tagging.words(), Tone::Plain);
                 }
                 for line in only.change.consequences(only.base.as_ref().map(|(base, _)| base)) {
@@ -137,13 +192,17 @@ fn headline(confirm: &Confirm, say: &mut impl FnMut(&str, Tone)) {
                 .take(NAMED)
                 .map(|subject| subject.change.object.name())
                 .collect();
-            let more = count.saturating_sub(names.len());
+            let more = count.saturating_sub(names.len() as u64);
             let more = if more > 0 { format!(" and {more} more") } else { String::new() };
             say(&format!("{}{more}", names.join(", ")), Tone::Plain);
             let troubled: Vec<String> = many
                 .iter()
                 .filter_map(|subject| Some(format!("{}: {}", subject.change.object.name(), subject.trouble.as_ref()?)))
                 .collect();
+            let before: Vec<&String> = many.iter().filter_map(|subject| subject.before.as_ref()).collect();
+            for line in before.iter().take(NAMED) {
+                say(&format!("When it was tried: {line}"), Tone::Warn);
+            }
             if !troubled.is_empty() {
                 say(&format!("{} are left out:", troubled.len()), Tone::Warn);
                 for line in troubled.iter().take(NAMED) {
@@ -154,6 +213,25 @@ fn headline(confirm: &Confirm, say: &mut impl FnMut(&str, Tone)) {
                 say("It can be taken back: u for 8 s, later one by one.", Tone::Plain);
             }
         }
+    }
+}
+
+/// What is done to all that match, and how many they are.
+fn sweep(sweeping: &Sweeping, say: &mut impl FnMut(&str, Tone)) {
+    let verb = capital(sweep_verb(sweeping.sweep));
+    match &sweeping.count {
+        Some(Ok(count)) => say(&format!("{verb} {}: all that match", counted(*count, "model")), Tone::Bold),
+        Some(Err(why)) => say(&format!("{verb} all models that match: {why}"), Tone::Warn),
+        None => say(&format!("{verb} all models that match"), Tone::Bold),
+    }
+    let filter = if sweeping.filter.is_empty() { "none: ALL models of the registry" } else { &shown(&sweeping.filter) };
+    say(&format!("Filter: {filter}"), Tone::Plain);
+    say(
+        "If others match when it begins, nothing is done. Each is logged; C in the list of jobs stops it.",
+        Tone::Plain,
+    );
+    if sweeping.sweep == Sweep::Delete {
+        say("Restore is possible for a time: * and U with state:deleted in the filter.", Tone::Plain);
     }
 }
 
@@ -180,21 +258,26 @@ pub(super) fn paint_once(areas: &Areas, once: &Once, can_copy: bool, pen: &mut P
         ("one-time password", format!("For {}, to be changed at the next sign-in:", once.user))
     };
     // An API token is longer than a sentence, and is shown whole.
-    let columns = if once.is_token { TOKEN_COLUMNS } else { COLUMNS };
-    let inside = pen.frame(centred(whole, columns, 8), title);
-    let wide = inside.width.saturating_sub(2);
+    let columns = if once.is_token { TOKEN_COLUMNS } else { COLUMNS }.min(whole.width);
     let copied = match (can_copy, once.copied) {
         (false, _) => "The clipboard is off: copy it by hand.",
         (true, true) => "It was copied.",
         (true, false) => "y copies it, once.",
     };
-    for (y, (line, tone)) in (inside.y..inside.bottom()).zip([
-        (what, Tone::Plain),
-        (String::new(), Tone::Plain),
-        (once.password.expose().to_owned(), Tone::Bold),
-        (String::new(), Tone::Plain),
-        (format!("It is not shown again. {copied} Esc closes."), Tone::Plain),
-    ]) {
-        pen.put(inside.x + 1, y, wide, &line, tone);
+    let last = format!("It is not shown again. {copied} Esc closes.");
+    let said = [
+        (what.as_str(), Tone::Plain),
+        ("", Tone::Plain),
+        (once.password.expose(), Tone::Bold),
+        ("", Tone::Plain),
+        (last.as_str(), Tone::Plain),
+    ];
+    let room = usize::from(columns.saturating_sub(4));
+    let lines: Vec<Said> =
+        said.iter().flat_map(|(text, tone)| wrap(&clean(text), room).into_iter().map(|line| (line, *tone))).collect();
+    let rows = u16::try_from(lines.len()).unwrap_or(u16::MAX).saturating_add(3);
+    let inside = pen.frame(centred(whole, columns, rows), title);
+    for (y, (line, tone)) in (inside.y..inside.bottom()).zip(&lines) {
+        pen.put(inside.x + 1, y, inside.width.saturating_sub(2), line, *tone);
     }
 }

@@ -1,5 +1,6 @@
 //! The daemons there are, one line each.
 
+use crate::clean::wrap;
 use crate::layout::{Areas, Class};
 use crate::state::{Left, State};
 use crate::time::{age, rfc3339};
@@ -14,12 +15,15 @@ const ADDRESS_COLUMNS_NORMAL: u16 = 24;
 pub(super) fn paint(state: &State, areas: &Areas, selected: usize, pen: &mut Pen<'_>) {
     pen.blank(areas.status);
     pen.blank(areas.body);
-    pen.put(areas.status.x + 1, areas.status.y, areas.status.width, "Daemons", Tone::Bold);
+    super::overlay_title(state, areas.status.x + 1, areas.status, pen);
     let area = areas.body;
     let profiles = &state.settings.profiles;
     if profiles.is_empty() {
         let words = "the configuration file names no daemons: mreg config path says where it is";
-        pen.put(area.x + 2, area.y, area.width.saturating_sub(2), words, Tone::Plain);
+        let lines = wrap(words, area.width.saturating_sub(3).into());
+        for (y, line) in (area.top()..area.bottom()).zip(&lines) {
+            pen.put(area.x + 2, y, area.width.saturating_sub(2), line, Tone::Plain);
+        }
     }
     let address_columns = if areas.class == Class::Wide { ADDRESS_COLUMNS } else { ADDRESS_COLUMNS_NORMAL };
     let height = usize::from(area.height).max(1);
@@ -28,6 +32,10 @@ pub(super) fn paint(state: &State, areas: &Areas, selected: usize, pen: &mut Pen
         let is_current = profile.name == state.settings.profile;
         if place == selected {
             pen.put(area.x, y, 1, MARKER, Tone::Plain);
+        }
+        // Where there is room it is said in words as well.
+        if is_current {
+            pen.put(area.x + 1, y, 1, "*", Tone::Bold);
         }
         let room = |x: u16, most: u16| most.min(area.right().saturating_sub(x));
         let (name_x, address_x) = (area.x + 2, area.x + 2 + NAME_COLUMNS + 2);

@@ -3,7 +3,7 @@
 use ratatui::layout::{Position, Rect};
 
 use super::{centred, text_window};
-use crate::clean::{clean, wrap};
+use crate::clean::{clean, first_lines, wrap};
 use crate::layout::Areas;
 use crate::state::dialog::{Form, Purpose};
 use crate::time::counted;
@@ -13,6 +13,8 @@ use crate::view::pen::{Pen, Tone};
 const COLUMNS: u16 = 72;
 /// Columns of the labels.
 const LABEL_COLUMNS: u16 = 13;
+/// Lines of what may be chosen.
+const CHOICES_ROWS: usize = 2;
 /// Lines of help, where there is room.
 const NOTES: u16 = 6;
 
@@ -48,17 +50,22 @@ pub(super) fn paint(areas: &Areas, form: &Form, pen: &mut Pen<'_>) -> Option<Pos
     y += 1;
     if let Some(field) = form.fields.get(form.at).filter(|field| !field.choices.is_empty()) {
         let text = format!("Up and Down choose: {}", field.choices.join(", "));
-        if y < inside.bottom() {
-            pen.put(inside.x + 1, y, wide, &text, Tone::Dim);
+        let mut lines = wrap(&clean(&text), wide.into());
+        first_lines(&mut lines, CHOICES_ROWS, wide.into());
+        for line in lines {
+            if y < inside.bottom() {
+                pen.put(inside.x + 1, y, wide, &line, Tone::Dim);
+            }
+            y += 1;
         }
-        y += 1;
     }
-    let notes = form.notes.iter().flat_map(|note| wrap(&clean(note), wide.into()));
+    let mut notes: Vec<String> = form.notes.iter().flat_map(|note| wrap(&clean(note), wide.into())).collect();
     // What is wrong is whole, where what helps leaves it the room.
     let error = form.error.as_ref().filter(|_| inside.height > fields || fields > 2);
     let error = error.map(|error| wrap(&clean(error), wide.into())).unwrap_or_default();
     let rows = u16::try_from(error.len()).unwrap_or(u16::MAX).clamp(1, inside.bottom().saturating_sub(y).max(1));
     let last = inside.bottom().saturating_sub(rows);
+    first_lines(&mut notes, last.saturating_sub(y).into(), wide.into());
     for (y, line) in (y..last).zip(notes) {
         pen.put(inside.x + 1, y, wide, &line, Tone::Dim);
     }

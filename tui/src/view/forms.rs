@@ -3,6 +3,7 @@
 use ratatui::layout::{Position, Rect};
 
 use super::{centred, text_window};
+use crate::clean::{clean, first_lines, wrap};
 use crate::edit::Line;
 use crate::layout::Areas;
 use crate::secret::Secret;
@@ -16,6 +17,8 @@ use crate::view::pen::{Pen, Tone};
 const DOTS_MAX: usize = 8;
 /// Rows that the dialog needs without what it says of TLS.
 const FORM_ROWS: u16 = 8;
+/// Rows below what the form for a second factor says: a blank one, what is typed, what was wrong with it.
+const ENROL_ROWS: u16 = 3;
 /// Columns of the labels.
 const LABEL_COLUMNS: u16 = 10;
 
@@ -37,23 +40,30 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<P
         lines.truncate(room);
         let more = u16::try_from(lines.len()).unwrap_or(0);
         let columns = usize::from(62_u16.min(whole.width).saturating_sub(4));
-        let why =
-            form.reason.as_ref().map_or(0, |reason| crate::clean::wrap(&crate::clean::clean(reason), columns).len());
+        let why = form.reason.as_ref().map_or(0, |reason| wrap(&clean(reason), columns).len());
         let why = u16::try_from(why.saturating_sub(1)).unwrap_or(0);
         let inside = pen.frame(centred(whole, 62, 10 + more + why + u16::from(form.code.is_some())), "log in");
-        let mut at = inside.y;
-        pen.put(inside.x + 1, at, inside.width.saturating_sub(2), &whereto(state), Tone::Plain);
-        for (line, tone) in lines {
-            at += 1;
-            pen.put(inside.x + 1, at, inside.width.saturating_sub(2), &line, tone);
+        // Row by row from the top of the frame: name and password, a code that was asked for, the box, what was wrong.
+        let user_row = more + u16::from(inside.height > 4) + 1;
+        let code_row = user_row + 2;
+        let box_row = user_row + 3 + u16::from(form.code.is_some());
+        let reason_row = box_row + if state.settings.can_remember { 2 } else { 0 };
+        let at_row = match (form.at_password, form.at_code, form.at_box) {
+            (true, _, _) => user_row + 1,
+            (_, true, _) => code_row,
+            (_, _, true) => box_row,
+            _ => user_row,
+        };
+        let sheet = Sheet::new(inside, at_row);
+        sheet.put(pen, 0, &whereto(state), Tone::Plain);
+        for (row, (line, tone)) in (1..).zip(lines) {
+            sheet.put(pen, row, &line, tone);
         }
-        at += u16::from(inside.height > 4) + 1;
-        let user = field(pen, inside, at, "User", &form.user);
-        let password = field(pen, inside, at + 1, "Password", &form.password);
+        let user = sheet.field(pen, user_row, "User", &form.user);
+        let password = sheet.field(pen, user_row + 1, "Password", &form.password);
         let mut place = if form.at_password { password } else { user };
         if let Some(code) = &form.code {
-            at += 1;
-            let there = field(pen, inside, at + 1, "Code", code);
+            let there = sheet.field(pen, code_row, "Code", code);
             place = if form.at_code { there } else { place };
         }
         if state.settings.can_remember {
@@ -65,77 +75,93 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<P
                 None if inside.width >= 50 => " (runtime folder, 0600)".to_owned(),
                 None => String::new(),
             };
-            let words = crate::clean::clean(&format!("{mark} remember until logout{how}"));
+            let words = clean(&format!("{mark} remember until logout{how}"));
             let tone = if form.at_box { Tone::Bold } else { Tone::Plain };
-            pen.put(inside.x + 1, at + 3, inside.width.saturating_sub(2), &words, tone);
-            at += 2;
+            sheet.put(pen, box_row, &words, tone);
             if form.at_box {
-                place = Position { x: inside.x + 2, y: at + 1 };
+                place = sheet.y(box_row).map(|y| Position { x: inside.x + 2, y });
             }
         }
-        reason(pen, inside, at + 3, form.busy, form.reason.as_deref());
-        return (!form.busy).then_some(place);
+        sheet.reason(pen, reason_row, form.busy, form.reason.as_deref());
+        return place.filter(|_| !form.busy);
     }
     if let (None, Some(form)) = (&state.new_password, &state.enrol) {
         return enrol(form, whole, pen);
     }
     let form = state.new_password.as_ref()?;
     let inside = pen.frame(centred(whole, 64, 11), "change the password");
-    let mut at = inside.y;
-    let rule = "12 to 1024 octets, not a common one, not the user name";
-    pen.put(inside.x + 1, at, inside.width.saturating_sub(2), rule, Tone::Dim);
-    at += u16::from(inside.height > 6) + 1;
+    let columns = usize::from(inside.width.saturating_sub(2));
+    let mut rule = wrap("12 to 1024 octets, not a common one, not the user name", columns);
+    let is_roomy = inside.height > 6;
+    first_lines(&mut rule, if is_roomy { 2 } else { 1 }, columns);
+    let first = u16::try_from(rule.len()).unwrap_or(0) + u16::from(is_roomy && rule.len() == 1);
+    let at = u16::try_from(form.field.min(2)).unwrap_or(0);
+    let sheet = Sheet::new(inside, first + at);
+    for (row, line) in (0..).zip(&rule) {
+        sheet.put(pen, row, line, Tone::Dim);
+    }
     let places = [
-        field(pen, inside, at, "Old", &form.old),
-        field(pen, inside, at + 1, "New", &form.new[0]),
-        field(pen, inside, at + 2, "New again", &form.new[1]),
+        sheet.field(pen, first, "Old", &form.old),
+        sheet.field(pen, first + 1, "New", &form.new[0]),
+        sheet.field(pen, first + 2, "New again", &form.new[1]),
     ];
-    reason(pen, inside, at + 4, form.busy, form.reason.as_deref());
-    (!form.busy).then_some(places[form.field.min(2)])
+    sheet.reason(pen, first + 4, form.busy, form.reason.as_deref());
+    places[form.field.min(2)].filter(|_| !form.busy)
 }
 
 /// The form for a second factor; where its cursor is.
 fn enrol(form: &Enrol, whole: Rect, pen: &mut Pen<'_>) -> Option<Position> {
     let inside = pen.frame(centred(whole, 64, 15), "set up a second factor");
-    let (x, width) = (inside.x + 1, inside.width.saturating_sub(2));
-    let mut at = inside.y;
-    let mut say = |pen: &mut Pen<'_>, text: &str, tone: Tone| {
-        for line in crate::clean::wrap(&crate::clean::clean(text), usize::from(width)) {
-            if at < inside.bottom() {
-                pen.put(x, at, width, &line, tone);
-            }
-            at += 1;
-        }
+    let columns = inside.width.saturating_sub(2);
+    let said = |text: &str, tone: Tone| -> Vec<(String, Tone)> {
+        wrap(&clean(text), usize::from(columns)).into_iter().map(|line| (line, tone)).collect()
     };
-    match &form.stage {
+    let mut lines = match &form.stage {
         EnrolStage::Password => {
+            let mut lines = Vec::new();
             if form.is_demanded {
-                say(pen, "this registry demands a second factor of you", Tone::Warn);
+                lines.extend(said("this registry demands a second factor of you", Tone::Warn));
             }
-            say(pen, "A code of an authenticator is asked for at each sign-in then.", Tone::Dim);
+            lines.extend(said("A code of an authenticator is asked for at each sign-in then.", Tone::Dim));
+            lines
         }
         EnrolStage::Code { secret, uri } => {
-            say(pen, "Give this secret to your authenticator; it is shown this once:", Tone::Dim);
-            say(pen, &grouped_secret(secret.expose()), Tone::Bold);
-            say(pen, uri.expose(), Tone::Plain);
+            let mut lines = said("Give this secret to your authenticator; it is shown this once:", Tone::Dim);
+            lines.extend(said(&grouped_secret(secret.expose()), Tone::Bold));
+            let as_uri = said(uri.expose(), Tone::Plain);
+            // The same once more: where there is no room for all of it, the secret is enough.
+            if lines.len() + as_uri.len() <= usize::from(inside.height.saturating_sub(ENROL_ROWS)) {
+                lines.extend(as_uri);
+            }
+            lines
         }
         EnrolStage::Done(codes) => {
             let what = "It is on. Keep these recovery codes, they are shown this once; each is good for one sign-in \
                         without the authenticator:";
-            say(pen, what, Tone::Dim);
+            let mut lines = said(what, Tone::Dim);
             for pair in codes.chunks(2) {
                 let pair: Vec<&str> = pair.iter().map(Secret::expose).collect();
-                say(pen, &pair.join("    "), Tone::Bold);
+                lines.extend(said(&pair.join("    "), Tone::Bold));
             }
-            reason(pen, inside, at + 1, false, form.reason.as_deref());
-            return None;
+            lines
         }
+    };
+    let is_done = matches!(form.stage, EnrolStage::Done(_));
+    let below = if is_done { 1 } else { ENROL_ROWS };
+    lines.truncate(usize::from(inside.height.saturating_sub(below)));
+    let rows = u16::try_from(lines.len()).unwrap_or(u16::MAX);
+    let sheet = Sheet::new(inside, if is_done { 0 } else { rows + 1 });
+    for (row, (line, tone)) in (0..).zip(&lines) {
+        sheet.put(pen, row, line, *tone);
     }
-    let at = (at + 1).min(inside.bottom().saturating_sub(2));
+    if is_done {
+        sheet.reason(pen, rows + 1, false, form.reason.as_deref());
+        return None;
+    }
     let label = if matches!(form.stage, EnrolStage::Password) { "Password" } else { "Code" };
-    let place = field(pen, inside, at, label, &form.line);
-    reason(pen, inside, at + 1, form.busy, form.reason.as_deref());
-    (!form.busy).then_some(place)
+    let place = sheet.field(pen, rows + 1, label, &form.line);
+    sheet.reason(pen, rows + 2, form.busy, form.reason.as_deref());
+    place.filter(|_| !form.busy)
 }
 
 /// Which daemon it is that asks.
@@ -169,28 +195,61 @@ fn tls(state: &State, columns: usize) -> Vec<(String, Tone)> {
             }
         }
     };
-    crate::clean::wrap(&crate::clean::clean(&text), columns).into_iter().map(|line| (line, tone)).collect()
+    wrap(&clean(&text), columns).into_iter().map(|line| (line, tone)).collect()
 }
 
-fn field(pen: &mut Pen<'_>, inside: Rect, y: u16, label: &str, line: &Line) -> Position {
-    pen.put(inside.x + 1, y, LABEL_COLUMNS, label, Tone::Plain);
-    let x = inside.x + 1 + LABEL_COLUMNS;
-    let room = inside.right().saturating_sub(x + 1);
-    let (text, column) = if line.is_hidden() {
-        let dots = |text: &str| text.chars().count().min(DOTS_MAX);
-        let before = u16::try_from(dots(line.before_cursor())).unwrap_or(0);
-        ("*".repeat(dots(line.text())), before)
-    } else {
-        text_window(line.text(), line.before_cursor(), room)
-    };
-    pen.put(x, y, room, &text, Tone::Bold);
-    Position { x: x + column.min(room), y }
+/// The inside of a frame, as rows from its top. Where it has fewer than there are, those above the one that is typed in go.
+struct Sheet {
+    inside: Rect,
+    first: u16,
 }
 
-fn reason(pen: &mut Pen<'_>, inside: Rect, y: u16, busy: bool, reason: Option<&str>) {
-    let (text, tone) = if busy { ("asking the daemon", Tone::Plain) } else { (reason.unwrap_or_default(), Tone::Bad) };
-    let lines = crate::clean::wrap(&crate::clean::clean(text), usize::from(inside.width.saturating_sub(2)));
-    for (y, line) in (y.min(inside.bottom().saturating_sub(1))..inside.bottom()).zip(lines) {
-        pen.put(inside.x + 1, y, inside.width.saturating_sub(2), &line, tone);
+impl Sheet {
+    /// A sheet on which this row is in sight.
+    fn new(inside: Rect, row: u16) -> Self {
+        Self { inside, first: (row + 1).saturating_sub(inside.height) }
+    }
+
+    /// Where a row is, if it is in sight.
+    fn y(&self, row: u16) -> Option<u16> {
+        let y = self.inside.y + row.checked_sub(self.first)?;
+        (y < self.inside.bottom()).then_some(y)
+    }
+
+    fn put(&self, pen: &mut Pen<'_>, row: u16, text: &str, tone: Tone) {
+        if let Some(y) = self.y(row) {
+            pen.put(self.inside.x + 1, y, self.inside.width.saturating_sub(2), text, tone);
+        }
+    }
+
+    /// A label and what is typed behind it; where the cursor is.
+    fn field(&self, pen: &mut Pen<'_>, row: u16, label: &str, line: &Line) -> Option<Position> {
+        let y = self.y(row)?;
+        let inside = self.inside;
+        pen.put(inside.x + 1, y, LABEL_COLUMNS.min(inside.width.saturating_sub(2)), label, Tone::Plain);
+        let x = inside.x + 1 + LABEL_COLUMNS;
+        let room = inside.right().saturating_sub(x + 1);
+        let (text, column) = if line.is_hidden() {
+            let dots = |text: &str| text.chars().count().min(DOTS_MAX);
+            let before = u16::try_from(dots(line.before_cursor())).unwrap_or(0);
+            ("*".repeat(dots(line.text())), before)
+        } else {
+            text_window(line.text(), line.before_cursor(), room)
+        };
+        pen.put(x, y, room, &text, Tone::Bold);
+        Some(Position { x: x + column.min(room), y })
+    }
+
+    /// Why it was not taken, or that it is being asked.
+    fn reason(&self, pen: &mut Pen<'_>, row: u16, busy: bool, reason: Option<&str>) {
+        let (text, tone) =
+            if busy { ("asking the daemon", Tone::Plain) } else { (reason.unwrap_or_default(), Tone::Bad) };
+        let columns = usize::from(self.inside.width.saturating_sub(2));
+        let mut lines = wrap(&clean(text), columns);
+        let room = self.y(row).map_or(0, |y| self.inside.bottom() - y);
+        first_lines(&mut lines, room.into(), columns);
+        for (row, line) in (row..).zip(&lines) {
+            self.put(pen, row, line, tone);
+        }
     }
 }

@@ -101,6 +101,8 @@ fn page_of(state: &State, areas: &Areas) -> (Vec<Line>, Vec<usize>) {
         requests(status, &mut text);
         diagnostics(state, room, &mut text);
         page(status, &mut text);
+    } else if state.health.failed.is_none() {
+        text.words(0, &loading(state, state.health.pending), Tone::Plain);
     }
     (text.lines(), at)
 }

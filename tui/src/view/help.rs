@@ -26,6 +26,7 @@ const SIGNS: &[(&str, &str)] = &[
     ("...", "rows that are still asked for"),
     ("available!", "handed out in spite of what inspection found: released, or let through by its policy"),
     ("CHANGED", "others changed what is shown; C-r reads it again"),
+    ("Que4!", "in the header: four are under way there, and something is in trouble"),
     ("STALE", "the daemon did not answer: this is what was read last"),
 ];
 
@@ -149,9 +150,23 @@ pub(super) fn messages(state: &State, columns: u16) -> Vec<Line> {
             Level::Warning => Tone::Warn,
             Level::Error => Tone::Bad,
         };
-        text.fact(&state.times().time_of_day(note.at.wall_seconds), &clean(&note.text), tone);
+        let said = format!("{}{}", word(note.level), clean(&note.text));
+        text.fact(&state.times().time_of_day(note.at.wall_seconds), &said, tone);
+    }
+    if text.count() == 0 {
+        let why = if state.overlay_filter.is_empty() { "nothing yet" } else { "no message matches the filter" };
+        text.words(0, why, Tone::Plain);
     }
     text.lines()
+}
+
+/// How much a message matters, in a word.
+fn word(level: Level) -> &'static str {
+    match level {
+        Level::Info => "",
+        Level::Warning => "WARN ",
+        Level::Error => "ERROR ",
+    }
 }
 
 /// Those that are shown, as plain text.
@@ -159,12 +174,8 @@ pub(super) fn notes_text(state: &State) -> String {
     let shown = listed(state).filter(|note| is_wanted(state, &note.text));
     shown
         .map(|note| {
-            let level = match note.level {
-                Level::Info => "",
-                Level::Warning => "WARN ",
-                Level::Error => "ERROR ",
-            };
-            format!("{} {level}{}\n", crate::time::rfc3339(note.at.wall_seconds), clean(&note.text))
+            let at = crate::time::rfc3339(note.at.wall_seconds);
+            format!("{at} {}{}\n", word(note.level), clean(&note.text))
         })
         .collect()
 }

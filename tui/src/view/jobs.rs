@@ -1,9 +1,10 @@
 //! What runs in the background, and what of it failed.
 
+use crate::clean::{clean, wrap};
 use crate::state::State;
 use crate::state::changes::{Run, Running, Status};
 use crate::time::{Now, bytes, duration, grouped};
-use crate::view::pen::{Line, Text, Tone};
+use crate::view::pen::{Line, MARKER, Text, Tone};
 
 /// Failures that are listed of one run.
 const FAILURES_SHOWN: usize = 50;
@@ -15,18 +16,21 @@ pub(super) fn lines(state: &State, columns: u16, selected: usize) -> Vec<Line> {
     }
     let jobs = state.changes.jobs.len();
     for (place, job) in state.changes.jobs.values().rev().enumerate() {
-        let mark = if place == selected { "▌" } else { " " };
+        let mark = if place == selected { MARKER } else { " " };
         let tone = if matches!(job.outcome, Some(Err(_))) { Tone::Warn } else { Tone::Plain };
-        let line = format!(" {}  {}", state.times().time_of_day(job.began.wall_seconds), job.title);
-        text.pieces(vec![(mark.to_owned(), Tone::Bold), (line, tone)]);
+        head(
+            &mut text,
+            columns,
+            mark,
+            &format!("{}  {}", state.times().time_of_day(job.began.wall_seconds), job.title),
+            tone,
+        );
         text.words(12, &standing(job), Tone::Plain);
     }
     for (place, run) in (jobs..).zip(state.changes.runs.values().rev()) {
-        let mark = if place == selected { "▌" } else { " " };
-        text.pieces(vec![
-            (mark.to_owned(), Tone::Bold),
-            (headline(run, state.times()), if run.failed() > 0 { Tone::Warn } else { Tone::Plain }),
-        ]);
+        let mark = if place == selected { MARKER } else { " " };
+        let tone = if run.failed() > 0 { Tone::Warn } else { Tone::Plain };
+        head(&mut text, columns, mark, &headline(run, state.times()), tone);
         let failures = run.items.iter().filter_map(|item| match &item.status {
             Status::Failed(why) => Some(format!("{}: {why}", item.change.object.name())),
             Status::Unknown { why, .. } => Some(format!("{}: not known: {why}", item.change.object.name())),
@@ -41,6 +45,15 @@ pub(super) fn lines(state: &State, columns: u16, selected: usize) -> Vec<Line> {
         }
     }
     text.lines()
+}
+
+/// What it is and how it stands, whole: under itself where the line is too short.
+fn head(text: &mut Text, columns: u16, mark: &str, said: &str, tone: Tone) {
+    let mut lead = vec![(format!("{mark} "), Tone::Bold)];
+    for line in wrap(&clean(said), usize::from(columns).saturating_sub(4)) {
+        lead.push((line, tone));
+        text.pieces(std::mem::replace(&mut lead, vec![("  ".to_owned(), Tone::Plain)]));
+    }
 }
 
 /// `61 %, 24 MiB of 40 MiB, 12 MiB/s, 41 s left`, or how it ended.
@@ -91,5 +104,5 @@ fn headline(run: &Run, now: Now) -> String {
     if !run.is_over() {
         came += ", runs";
     }
-    format!(" {time}  {undo}{verb} {what}: {came}")
+    format!("{time}  {undo}{verb} {what}: {came}")
 }

@@ -1,16 +1,17 @@
 //! Screen 1: models, a model with its versions, a version.
 
 use common::api::{ModelInfo, ModelRow, State as VersionState, VersionInfo};
+use common::known::Known;
 
 use super::{filter_words, freshness, of_total, say_empty, why_empty};
 use crate::clean::cut;
 use crate::filter::shown;
 use crate::layout::{Areas, Class, facts_height};
 use crate::state::State;
-use crate::state::models::{OpenModel, SORTS, is_suspect, state_word};
+use crate::state::models::{OpenModel, SORTS, decision_word, is_suspect, state_word};
 use crate::time::{Now, age, bytes, bytes_exactly, counted, dated, grouped};
 use crate::view::pen::{Line, Pen, Text, Tone};
-use crate::view::table::{Column, fixed, flexible, number, table, touched};
+use crate::view::table::{Column, fixed, flexible, number, stars, table, touched};
 use crate::window::Row;
 
 pub(super) const MODELS: [Column; 7] = [
@@ -47,7 +48,11 @@ pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
             let list = &state.models.list;
             let direction = if state.models.descending { "v" } else { "^" };
             let marked = match (state.models.marks.len(), state.models.marking) {
-                (0, None) => String::new(),
+                (0, None) => match state.models.all {
+                    Some(Some(total)) => format!("   all {} marked", grouped(total)),
+                    Some(None) => "   all marked".to_owned(),
+                    None => String::new(),
+                },
                 (count, None) => format!("   {} marked", grouped(count as u64)),
                 (count, Some(_)) => format!("   marking, {}", grouped(count as u64)),
             };
@@ -89,8 +94,8 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
                 columns[0].columns = NARROW_NAME_COLUMNS;
             }
             table(pen, areas, &columns, &state.models.list, |row| model_cells(row, now));
-            marks(state, areas, pen);
-            let marked = |row: &ModelRow| state.models.marks.contains_key(&row.id.to_string());
+            stars(pen, areas, &state.models.list, |row| state.models.is_marked(row));
+            let marked = |row: &ModelRow| state.models.is_marked(row);
             touched(pen, areas, &state.models.list, Some(&state.fresh.models), marked);
             let filtered = !state.models.filter.is_empty();
             if let Some(words) =
@@ -117,17 +122,6 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     }
 }
 
-/// A star before each marked row; behind the marker of the selected one, where there is room.
-fn marks(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
-    let height = areas.rows.height.into();
-    for (y, (row, selected)) in (areas.rows.top()..areas.rows.bottom()).zip(state.models.list.visible(height)) {
-        let x = areas.rows.x + u16::from(selected);
-        if state.models.marks.contains_key(&row.id.to_string()) && (!selected || areas.class > Class::Narrow) {
-            pen.put(x, y, 1, "*", Tone::Bold);
-        }
-    }
-}
-
 fn model_cells(row: &ModelRow, now: Now) -> Vec<(String, Tone)> {
     let dash = || "-".to_owned();
     let aliases: Vec<&str> = row.aliases.iter().map(|alias| alias.alias.as_str()).collect();
@@ -135,7 +129,7 @@ fn model_cells(row: &ModelRow, now: Now) -> Vec<(String, Tone)> {
     vec![
         (row.name.to_string(), Tone::Plain),
         (row.versions.to_string(), Tone::Plain),
-        state_cell(row.state, row.verdict.as_deref()),
+        state_cell(&row.state, row.verdict.as_deref()),
         (aliases, Tone::Plain),
         (row.owner.clone(), Tone::Plain),
         (row.size.map_or_else(dash, bytes), Tone::Plain),
@@ -148,7 +142,7 @@ fn version_cells(version: &VersionInfo, now: Now) -> Vec<(String, Tone)> {
     let size = version.artifacts.iter().map(|artifact| artifact.size).fold(0u64, u64::saturating_add);
     vec![
         (format!("v{}", version.version), Tone::Plain),
-        state_cell(version.state, verdict_of(version)),
+        state_cell(&version.state, verdict_of(version)),
         (if aliases.is_empty() { "-".to_owned() } else { aliases.join(",") }, Tone::Plain),
         (version.created_by.clone(), Tone::Plain),
         (version.artifacts.len().to_string(), Tone::Plain),
@@ -157,14 +151,14 @@ fn version_cells(version: &VersionInfo, now: Now) -> Vec<(String, Tone)> {
     ]
 }
 
-fn state_cell(state: VersionState, verdict: Option<&str>) -> (String, Tone) {
-    let tone = match state {
+fn state_cell(state: &Known<VersionState>, verdict: Option<&str>) -> (String, Tone) {
+    let tone = match state.known() {
         _ if is_suspect(state, verdict) && verdict == Some("malicious") => Tone::Bad,
         _ if is_suspect(state, verdict) => Tone::Warn,
-        VersionState::Available => Tone::Plain,
-        VersionState::Quarantined => Tone::Bad,
-        VersionState::Deprecated => Tone::Warn,
-        VersionState::Deleted => Tone::Dim,
+        Some(VersionState::Available) => Tone::Plain,
+        Some(VersionState::Quarantined) => Tone::Bad,
+        Some(VersionState::Deprecated) | None => Tone::Warn,
+        Some(VersionState::Deleted) => Tone::Dim,
     };
     (state_word(state, verdict), tone)
 }
@@ -186,7 +180,13 @@ fn facts(open: &OpenModel, areas: &Areas, pen: &mut Pen<'_>) {
         (None, None) => text.pieces(vec![("loading".to_owned(), Tone::Plain)]),
     }
     let mut lines = text.lines();
-    lines.truncate(usize::from(area.height).saturating_sub(usize::from(areas.class > Class::Narrow)));
+    let room = usize::from(area.height).saturating_sub(usize::from(areas.class > Class::Narrow));
+    if lines.len() > room {
+        lines.truncate(room);
+        if let Some(last) = lines.last_mut() {
+            last.0.push(("~".to_owned(), Tone::Plain));
+        }
+    }
     pen.lines(area, &lines, 0);
 }
 
@@ -246,7 +246,7 @@ fn row_page(row: &ModelRow, info: Option<&ModelInfo>, text: &mut Text, now: Now)
     if !tags.is_empty() {
         text.fact("tags", &tags.join(", "), Tone::Plain);
     }
-    let (word, tone) = state_cell(row.state, row.verdict.as_deref());
+    let (word, tone) = state_cell(&row.state, row.verdict.as_deref());
     let until = info.and_then(|info| info.restorable_until.as_deref());
     let until = until.map_or(String::new(), |until| format!(", can be restored until {until}"));
     text.fact("state", &format!("{word}{until}"), tone);
@@ -269,7 +269,7 @@ fn row_page(row: &ModelRow, info: Option<&ModelInfo>, text: &mut Text, now: Now)
                 let aliases = if aliases.is_empty() { "-".to_owned() } else { cut(&aliases.join(","), ALIASES_SHOWN) };
                 let size = version.artifacts.iter().map(|artifact| artifact.size).fold(0u64, u64::saturating_add);
                 let day: String = version.created_at.chars().take(10).collect();
-                let (word, tone) = state_cell(version.state, verdict_of(version));
+                let (word, tone) = state_cell(&version.state, verdict_of(version));
                 let is_plain = word == VersionState::Available.as_str();
                 let word = if is_plain { String::new() } else { format!(" {word}") };
                 text.pieces(vec![
@@ -324,10 +324,10 @@ fn version_page(version: &VersionInfo, text: &mut Text, now: Now, whole: bool) {
     text.pieces(vec![(format!("{} v{}", version.name, version.version), Tone::Bold)]);
     text.blank();
     let verdict = verdict_of(version);
-    let (word, tone) = state_cell(version.state, verdict);
+    let (word, tone) = state_cell(&version.state, verdict);
     let reason = version.state_reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
     text.fact("state", &format!("{word}{reason}"), tone);
-    if let Some(verdict) = verdict.filter(|verdict| is_suspect(version.state, Some(verdict))) {
+    if let Some(verdict) = verdict.filter(|verdict| is_suspect(&version.state, Some(verdict))) {
         text.fact("verdict", &format!("{verdict}: it is handed out all the same"), tone);
     }
     text.fact(
@@ -357,10 +357,7 @@ fn version_page(version: &VersionInfo, text: &mut Text, now: Now, whole: bool) {
         );
     }
     if let Some(review) = &version.review {
-        let word = match review.decision {
-            common::api::Decision::Released => "released",
-            common::api::Decision::Blocked => "rejected",
-        };
+        let word = decision_word(&review.decision);
         let text_of = format!("{word} by {} {} (entry {}): {}", review.by, review.at, review.log_index, review.reason);
         text.fact("review", &text_of, Tone::Plain);
     }
@@ -390,11 +387,7 @@ fn version_page(version: &VersionInfo, text: &mut Text, now: Now, whole: bool) {
     if whole && !version.metadata.is_empty() {
         text.head("METADATA");
         for (key, datum) in &version.metadata {
-            let origin = match datum.origin {
-                common::api::Origin::Measured => "measured",
-                common::api::Origin::Claimed => "claimed",
-                common::api::Origin::Attested => "attested",
-            };
+            let origin = &datum.origin;
             let value = match &datum.value {
                 serde_json::Value::String(value) => value.clone(),
                 other => other.to_string(),

@@ -86,8 +86,10 @@ pub(super) fn panel(state: &State, width: u16) -> Vec<Line> {
     text.head("THIS SESSION");
     text.fact("verified", &format!("{} of the stream", counted(trust.verified, "entry")), Tone::Plain);
     text.fact("pending", &format!("{} without a checkpoint", counted(trust.pending() as u64, "entry")), Tone::Plain);
-    let newest = trust.checkpoint_at.map_or("none yet".to_owned(), |at| state.times().time_of_day(at));
-    text.fact("newest", &format!("checkpoint at {newest}"), Tone::Plain);
+    let newest = trust
+        .checkpoint_at
+        .map_or("none yet".to_owned(), |at| format!("checkpoint at {}", state.times().time_of_day(at)));
+    text.fact("newest", &newest, Tone::Plain);
     text.fact(
         "twice",
         &format!("{} that came again and were the same", counted(state.log.tail.duplicates, "entry")),

@@ -11,7 +11,8 @@ use crate::state::State;
 use crate::state::quarantine::{Dump, Reading, name_of};
 use crate::time::{Now, age, bytes, dated, grouped};
 use crate::view::pen::{Line, MARKER, Pen, Text, Tone};
-use crate::view::table::{Column, fixed, flexible, number, table, touched};
+use crate::view::table::{Column, fixed, flexible, number, stars, table, touched};
+use crate::window::Row as _;
 
 const COLUMNS: [Column; 5] =
     [flexible("VERSION", 22, 0), fixed("WHY", 20, 1), fixed("VERDICT", 11, 3), number("AGE", 8, 2), fixed("BY", 8, 4)];
@@ -22,8 +23,13 @@ const NARROW_COLUMNS: (u16, u16) = (14, 15);
 pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
     let screen = &state.quarantine;
     let list = &screen.list;
-    let place = if list.is_empty() { "nothing".to_owned() } else { of_total(list) };
     let what = if screen.blocked { "blocked for good" } else { "held" };
+    let shown = match (list.is_empty(), list.is_loaded(), screen.filter.is_empty()) {
+        // What was never read is not known to be nothing.
+        (true, false, _) => String::new(),
+        (true, true, true) => format!("   nothing {what}"),
+        _ => format!("   {} {what}", of_total(list)),
+    };
     let oldest = list
         .rows()
         .next()
@@ -31,7 +37,7 @@ pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
         .map(|item| format!("   oldest {}", age(&item.held_at, state.times())))
         .unwrap_or_default();
     let filter = if screen.filter.is_empty() { String::new() } else { format!("   filter: {}", screen.filter) };
-    let left = format!("Quarantine   {place} {what}{filter}{oldest}");
+    let left = format!("Quarantine{shown}{}{filter}{oldest}", screen.marks.words());
     // The count that is read once a minute tells of changes to what is shown.
     let counted = state.health.status.as_ref().map(|status| &status.quarantine);
     let counted = counted.map(|held| if screen.blocked { held.blocked } else { held.waiting });
@@ -58,7 +64,9 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         (columns[0].columns, columns[1].columns) = NARROW_COLUMNS;
     }
     table(pen, areas, &columns, &state.quarantine.list, |item| cells(item, now));
-    touched(pen, areas, &state.quarantine.list, Some(&state.fresh.held), |_| false);
+    let marks = &state.quarantine.marks;
+    stars(pen, areas, &state.quarantine.list, |row| marks.has(&row.key()));
+    touched(pen, areas, &state.quarantine.list, Some(&state.fresh.held), |row| marks.has(&row.key()));
     let nothing = if state.quarantine.blocked {
         "nothing was blocked for good; b shows what waits"
     } else {
@@ -152,6 +160,9 @@ fn page(state: &State, areas: &Areas) -> (Vec<Line>, Option<usize>) {
     (text.lines(), at)
 }
 
+/// Columns of the level of a finding: the longest there is.
+const LEVEL_COLUMNS: usize = 11;
+
 fn source_words(source: &str) -> String {
     match source {
         "drop" => ", through the drop folder".to_owned(),
@@ -183,7 +194,7 @@ fn findings(found: &[Finding], total: u64, reading: Option<&Reading>, columns: u
             at = Some(text.count());
         }
         let (sign, tone) = if is_selected { (MARKER, Tone::Current) } else { (" ", Tone::Bold) };
-        let level = format!("{:11}", finding.level);
+        let level = format!("{:LEVEL_COLUMNS$} ", finding.level);
         text.pieces(vec![
             (sign.to_owned(), Tone::Plain),
             (level, tone_of(&finding.level)),
@@ -273,11 +284,14 @@ fn neighbours(item: &QuarantineItem, newest: Option<&[VersionInfo]>, text: &mut 
         let formats: std::collections::BTreeSet<&str> =
             version.artifacts.iter().map(|artifact| artifact.format.as_str()).collect();
         let formats: Vec<&str> = formats.into_iter().collect();
-        let held = if version.state == VersionState::Available { "" } else { version.state.as_str() };
+        let mut what = formats.join(", ");
+        if version.state != VersionState::Available {
+            what += &format!("  {}", version.state.as_str());
+        }
         text.pieces(vec![
             (format!("v{:<5}", version.version.to_string()), Tone::Plain),
             (format!("{verdict}  "), tone_of(verdict)),
-            (format!("{}  {held}", formats.join(", ")), Tone::Plain),
+            (what, Tone::Plain),
         ]);
     }
     if alone {
@@ -316,9 +330,10 @@ fn said(asked: Option<&ReviewInfo>, now: Now, text: &mut Text) {
 }
 
 fn review(made: &Review, text: &mut Text) {
-    let (word, tone) = match made.decision {
-        Decision::Released => ("released", Tone::Good),
-        Decision::Blocked => ("BLOCKED for good", Tone::Bad),
+    let (word, tone) = match made.decision.known() {
+        Some(Decision::Released) => ("released", Tone::Good),
+        Some(Decision::Blocked) => ("BLOCKED for good", Tone::Bad),
+        None => (made.decision.as_str(), Tone::Warn),
     };
     text.pieces(vec![(format!("{word} by {} ", made.by), tone), (made.at.clone(), Tone::Plain)]);
     text.words(2, &made.reason, Tone::Plain);

@@ -3,12 +3,14 @@
 use common::api::{IngestItem, IngestState, IntakeStatus};
 
 use super::{as_of, loading, say_empty, why_empty};
+use crate::clean::{clean, cut_behind, width};
 use crate::layout::{Areas, Class};
 use crate::state::State;
-use crate::state::queue::{percent, seconds_left, under_way};
+use crate::state::queue::{in_other_states, percent, seconds_left, under_way};
 use crate::time::{Now, age, bytes, bytes_exactly, counted, dated, duration, grouped, seconds};
 use crate::view::pen::{Line, Pen, Text, Tone};
-use crate::view::table::{Column, fixed, flexible, number, table, touched};
+use crate::view::table::{Column, fixed, flexible, number, stars, table, touched};
+use crate::window::Row as _;
 
 const COLUMNS: [Column; 6] = [
     fixed("FILE", 22, 0),
@@ -54,7 +56,7 @@ fn columns(class: Class) -> [Column; 6] {
 
 pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
     let queue = &state.queue;
-    let mut left = "Queue".to_owned();
+    let mut left = format!("Queue{}", queue.marks.words());
     if !queue.filter.is_empty() {
         left += &format!("   filter: {}", queue.filter);
     }
@@ -65,10 +67,10 @@ pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
         (true, Some(at)) => (format!("STALE since {}", state.times().time_of_day(at.wall_seconds)), Tone::Bad),
         (true, None) => ("FAILED".to_owned(), Tone::Bad),
         (false, None) => (loading(state, queue.list.waits_for()), Tone::Warn),
-        (false, Some(at)) if queue.is_still => (format!("HELD STILL (f), {}", as_of(state, at).0), Tone::Warn),
+        (false, Some(at)) if queue.is_still => (format!("HELD STILL (f)   {}", as_of(state, at).0), Tone::Warn),
         (false, Some(_)) if state.fresh.queue.any => ("CHANGED (C-r)".to_owned(), Tone::Warn),
         // Each reading is an entry of the log: then it is read by hand only.
-        (false, Some(at)) if queue.is_audited => (format!("NOT LIVE: C-r reads, {}", as_of(state, at).0), Tone::Warn),
+        (false, Some(at)) if queue.is_audited => (format!("NOT LIVE: C-r reads   {}", as_of(state, at).0), Tone::Warn),
         (false, Some(at)) => as_of(state, at),
     };
     (left, Some(right))
@@ -76,7 +78,7 @@ pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
 
 /// The folder as a whole, in the order in which it matters.
 fn intake_words(intake: &IntakeStatus, now: Now) -> String {
-    let count = |state| intake.states.get(&state).copied().unwrap_or(0);
+    let count = |state: IngestState| intake.states.get(&state.into()).copied().unwrap_or(0);
     let mut words = vec![match (&intake.problem, intake.paused) {
         (Some(why), _) => format!("intake STOPPED: {why}"),
         (None, true) => {
@@ -99,6 +101,7 @@ fn intake_words(intake: &IntakeStatus, now: Now) -> String {
             words.push(format!("{} {word}", grouped(count(state))));
         }
     }
+    words.extend(in_other_states(intake));
     words.push(format!("last hour {} done", grouped(intake.done_last_hour)));
     words.join("  ")
 }
@@ -110,7 +113,9 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     let now = state.times();
     let columns = columns(areas.class);
     table(pen, areas, &columns, &state.queue.list, |item| cells(item, now, columns[0].columns));
-    touched(pen, areas, &state.queue.list, Some(&state.fresh.queue), |_| false);
+    let marks = &state.queue.marks;
+    stars(pen, areas, &state.queue.list, |row| marks.has(&row.key()));
+    touched(pen, areas, &state.queue.list, Some(&state.fresh.queue), |row| marks.has(&row.key()));
     let nothing = if state.queue.intake.is_none() && state.queue.list.is_loaded() {
         "no drop folder is set: MREG_DROP_DIR names one"
     } else {
@@ -133,28 +138,30 @@ fn cells(item: &IngestItem, now: Now, file_columns: u16) -> Vec<(String, Tone)> 
     ]
 }
 
-/// A path too long for its column loses its folders first: the end tells files apart.
+/// A path too long for its column loses its folders first, and then its middle: the end tells files apart.
 fn short_path(path: &str, columns: usize) -> String {
     let mut rest = path;
-    while crate::clean::width(&crate::clean::clean(rest)) > columns
+    while width(&clean(rest)) > columns
         && let Some((_, shorter)) = rest.split_once('/')
         && !shorter.is_empty()
     {
         rest = shorter;
     }
-    rest.to_owned()
+    // Behind the number there is the ending, which is long.
+    cut_behind(&clean(rest), columns, columns / 3)
 }
 
 fn state_words(item: &IngestItem) -> (String, Tone) {
-    let tone = match item.state {
+    let Some(state) = item.state.known() else { return (item.state.to_string(), Tone::Warn) };
+    let tone = match state {
         IngestState::Seen | IngestState::Waiting => Tone::Dim,
         IngestState::Hashing | IngestState::Scanning | IngestState::Storing => Tone::Plain,
         IngestState::Done => Tone::Good,
         IngestState::Quarantined | IngestState::Rejected => Tone::Bad,
         IngestState::Failed => Tone::Warn,
     };
-    let word = item.state.as_str();
-    match item.state {
+    let word = state.as_str();
+    match state {
         IngestState::Failed => (format!("{word} {}/{}", item.attempts, item.attempts_max), tone),
         _ => (word.to_owned(), tone),
     }
@@ -163,7 +170,8 @@ fn state_words(item: &IngestItem) -> (String, Tone) {
 /// How far it is, what it came to, or why not.
 fn progress(item: &IngestItem, now: Now) -> String {
     let reason = item.reason.as_deref();
-    match item.state {
+    let Some(state) = item.state.known() else { return reason.unwrap_or("-").to_owned() };
+    match state {
         IngestState::Seen | IngestState::Waiting => reason.unwrap_or("-").to_owned(),
         IngestState::Hashing | IngestState::Scanning | IngestState::Storing => {
             let Some(percent) = percent(item) else { return reason.unwrap_or("-").to_owned() };

@@ -186,6 +186,15 @@ pub fn touched<R: Row>(
     }
 }
 
+/// A star before each marked row; behind the marker of the selected one, where there is room.
+pub fn stars<R: Row>(pen: &mut Pen<'_>, areas: &Areas, list: &Window<R>, is_marked: impl Fn(&R) -> bool) {
+    for (y, (row, selected)) in (areas.rows.top()..areas.rows.bottom()).zip(list.visible(areas.rows.height.into())) {
+        if is_marked(row) && (!selected || areas.class > Class::Narrow) {
+            pen.put(areas.rows.x + u16::from(selected), y, 1, "*", Tone::Bold);
+        }
+    }
+}
+
 /// A name too long for its column loses of its namespace first, and then of its middle: the end tells names apart. That it is cut
 /// is shown where there is room for it.
 fn shorten(text: &str, columns: u16, narrow: bool) -> String {

@@ -3,18 +3,20 @@
 use ratatui::layout::Rect;
 
 use super::centred;
-use crate::clean::clean;
+use crate::clean::{clean, cut, width, wrap};
 use crate::layout::Areas;
 use crate::state::State;
 use crate::state::tokens::Tokens;
 use crate::time::{Now, age, counted};
-use crate::view::pen::{Pen, Tone};
+use crate::view::pen::{MARKER, Pen, Tone};
 use common::api::{ApiToken, ApiTokenState};
 
 /// Columns of the frame, where there is room.
 const COLUMNS: u16 = 96;
 /// Rows of the frame that are no token.
 const OTHER_ROWS: u16 = 8;
+/// Columns of a label.
+const LABEL_COLUMNS: usize = 20;
 /// Sessions that are listed at least.
 const SESSIONS_SHOWN: usize = 3;
 
@@ -37,9 +39,17 @@ pub(super) fn paint(state: &State, areas: &Areas, tokens: &Tokens, pen: &mut Pen
         }
         y = y.saturating_add(1);
     };
-    put(pen, &format!("  {:20} {:16} {:8} {:10} {:9} MAY", "LABEL", "ID", "STATE", "ENDS", "USED"), Tone::Dim);
+    put(
+        pen,
+        &format!("  {:LABEL_COLUMNS$} {:16} {:8} {:10} {:9} MAY", "LABEL", "ID", "STATE", "ENDS", "USED"),
+        Tone::Dim,
+    );
     match (&tokens.failed, &tokens.rows) {
-        (Some(why), _) => put(pen, &clean(why), Tone::Bad),
+        (Some(why), _) => {
+            for line in wrap(&clean(why), wide.into()) {
+                put(pen, &line, Tone::Bad);
+            }
+        }
         (None, None) => put(pen, "loading", Tone::Dim),
         (None, Some(rows)) if rows.is_empty() => put(pen, "no token", Tone::Dim),
         (None, Some(rows)) => {
@@ -48,10 +58,10 @@ pub(super) fn paint(state: &State, areas: &Areas, tokens: &Tokens, pen: &mut Pen
             let room = usize::from(inside.height.saturating_sub(below)).max(1);
             let first = tokens.selected.saturating_sub(room - 1);
             for (place, token) in rows.iter().enumerate().skip(first).take(room) {
-                let (mark, tone) = match (place == tokens.selected, token.state) {
-                    (true, _) => (">", Tone::Bold),
-                    (false, ApiTokenState::Live) => (" ", Tone::Plain),
-                    (false, ApiTokenState::Expired | ApiTokenState::Disabled) => (" ", Tone::Dim),
+                let (mark, tone) = match (place == tokens.selected, token.state.known()) {
+                    (true, _) => (MARKER, Tone::Bold),
+                    (false, Some(ApiTokenState::Live)) => (" ", Tone::Plain),
+                    (false, Some(ApiTokenState::Expired | ApiTokenState::Disabled) | None) => (" ", Tone::Dim),
                 };
                 put(pen, &format!("{mark} {}", line(token, now)), tone);
             }
@@ -75,9 +85,10 @@ fn line(token: &ApiToken, now: Now) -> String {
         let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
         format!(" on {}", names.join(","))
     });
-    let label: String = clean(&token.label).chars().take(20).collect();
-    let (id, state) = (clean(&token.id), token.state.as_str());
-    format!("{label:20} {id:16} {state:8} {ends:10} {used:9} {may}{}", names.unwrap_or_default())
+    let label = cut(&clean(&token.label), LABEL_COLUMNS);
+    let pad = " ".repeat(LABEL_COLUMNS - width(&label));
+    let (id, state) = (clean(&token.id), clean(token.state.as_str()));
+    format!("{label}{pad} {id:16} {state:8} {ends:10} {used:9} {may}{}", names.unwrap_or_default())
 }
 
 fn session_lines(tokens: &Tokens, room: usize, now: Now) -> Vec<String> {

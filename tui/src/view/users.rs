@@ -1,16 +1,17 @@
 //! Screen 5: users, and what one of them may do.
 
 use common::api::{SessionInfo, User, UserKind};
-use common::grant::{Effect, allowed_somewhere};
+use common::grant::{Effect, Grant, GrantTold, allowed_somewhere};
 use common::role::{Permission, Role};
 
 use super::{filter_words, freshness, of_total, say_empty, why_empty};
+use crate::access::unknown;
 use crate::layout::Areas;
 use crate::state::State;
 use crate::state::users::{SORTS, UserReading};
 use crate::time::{Now, age, dated, grouped, minute};
 use crate::view::pen::{Line, Pen, Text, Tone};
-use crate::view::table::{Column, fixed, flexible, number, table, touched};
+use crate::view::table::{Column, fixed, flexible, number, stars, table, touched};
 use crate::window::Row;
 
 pub(super) const COLUMNS: [Column; 9] = [
@@ -32,7 +33,7 @@ pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
     let screen = &state.users;
     let arrow = if screen.descending { "v" } else { "^" };
     let (filter, sort) = (filter_words(&screen.filter), SORTS[screen.sort].1);
-    let left = format!("Users {}   {filter}   sort: {sort} {arrow}", of_total(&screen.list));
+    let left = format!("Users {}{}   {filter}   sort: {sort} {arrow}", of_total(&screen.list), screen.marks.words());
     (left, freshness(state, &screen.list))
 }
 
@@ -42,7 +43,9 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     }
     let now = state.times();
     table(pen, areas, &COLUMNS, &state.users.list, |user| cells(user, now));
-    touched(pen, areas, &state.users.list, Some(&state.fresh.users), |_| false);
+    let marks = &state.users.marks;
+    stars(pen, areas, &state.users.list, |row| marks.has(&row.key()));
+    touched(pen, areas, &state.users.list, Some(&state.fresh.users), |row| marks.has(&row.key()));
     if let Some(words) = why_empty(state, &state.users.list, !state.users.filter.is_empty(), "no user") {
         say_empty(areas, pen, &words);
     }
@@ -53,7 +56,7 @@ fn cells(user: &User, now: Now) -> Vec<(String, Tone)> {
     let standing = match (user.disabled, &user.locked_until) {
         (true, _) => ("disabled".to_owned(), Tone::Bad),
         (false, Some(_)) => ("LOCKED".to_owned(), Tone::Warn),
-        (false, None) if user.kind == UserKind::Service => ("service".to_owned(), Tone::Plain),
+        (false, None) if user.kind != UserKind::Person => (user.kind.to_string(), Tone::Plain),
         (false, None) => ("active".to_owned(), Tone::Plain),
     };
     let failed = if user.failed_logins > 0 { Tone::Warn } else { Tone::Plain };
@@ -69,8 +72,10 @@ fn cells(user: &User, now: Now) -> Vec<(String, Tone)> {
             ("token only".to_owned(), Tone::Plain)
         } else if user.must_change_password {
             ("must change".to_owned(), Tone::Warn)
-        } else {
+        } else if user.kind == UserKind::Person {
             ("ok".to_owned(), Tone::Plain)
+        } else {
+            ("-".to_owned(), Tone::Plain)
         },
         (if user.totp { "yes" } else { "-" }.to_owned(), Tone::Plain),
     ]
@@ -98,6 +103,9 @@ pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
         }
         (false, None) if is_service => text.fact("state", "service account: it can't sign in", Tone::Plain),
         (false, None) => text.fact("state", "active", Tone::Plain),
+    }
+    if let Some(why) = unknown("its kind", &user.kind) {
+        text.fact("kind", &why, Tone::Warn);
     }
     let password = match (is_service, user.must_change_password) {
         (true, _) => "none: API tokens only",
@@ -170,22 +178,31 @@ fn sessions(user: &User, reading: Option<&UserReading>, now: Now, text: &mut Tex
 
 /// What role and grants let a user do, and who else could do the rest.
 fn may(user: &User, text: &mut Text) {
-    let (role, grants) = (user.role, user.grants.as_slice());
-    let narrows = grants.iter().any(|grant| matches!(grant.effect, Effect::NoRole | Effect::Deny));
+    let (role, grants) = (user.role.known(), user.grants.as_slice());
+    // What is not known here may narrow, too.
+    let narrows = grants.iter().filter_map(GrantTold::known).any(|grant| !matches!(grant.effect, Effect::Role(_)));
+    let narrows = narrows || grants.iter().any(|grant| grant.known().is_none());
     let listed = |all: &mut dyn Iterator<Item = &Permission>| {
         all.map(|permission| permission.as_str()).collect::<Vec<_>>().join(", ")
     };
     text.head("MAY");
+    let by_role = role.map(Role::permissions).unwrap_or_default();
     let (of_models, others): (Vec<&Permission>, Vec<&Permission>) =
-        role.permissions().iter().partition(|permission| permission.is_of_models());
-    if narrows {
+        by_role.iter().partition(|permission| permission.is_of_models());
+    if let Some(why) = unknown("the role", &user.role) {
+        text.words(0, &why, Tone::Warn);
+    } else if narrows {
         text.words(0, &listed(&mut others.into_iter()), Tone::Plain);
         let models = listed(&mut of_models.into_iter());
         text.words(0, &format!("{models}, where no grant says otherwise"), Tone::Plain);
     } else {
-        text.words(0, &listed(&mut role.permissions().iter()), Tone::Plain);
+        text.words(0, &listed(&mut by_role.iter()), Tone::Plain);
     }
     for grant in grants {
+        let Some(grant) = grant.known() else {
+            text.words(0, &format!("{grant}: it isn't known to this mreg what that gives or takes"), Tone::Warn);
+            continue;
+        };
         let what = match grant.effect {
             Effect::Role(given) => {
                 let more = listed(&mut given.permissions().iter().filter(|permission| permission.is_of_models()));
@@ -196,10 +213,13 @@ fn may(user: &User, text: &mut Text) {
         };
         text.words(0, &format!("{}: {what}", grant.pattern), Tone::Plain);
     }
+    // Of what is not known here nobody can say what it doesn't give.
+    let known: Option<Vec<Grant>> = grants.iter().map(GrantTold::known).collect();
+    let (Some(role), Some(grants)) = (role, known) else { return };
     let may_not: Vec<String> = Role::Admin
         .permissions()
         .iter()
-        .filter(|permission| !allowed_somewhere(Some(role), grants, **permission))
+        .filter(|permission| !allowed_somewhere(Some(role), &grants, **permission))
         .map(|permission| {
             let who: Vec<&str> =
                 Role::ALL.into_iter().filter(|role| role.allows(*permission)).map(Role::as_str).collect();

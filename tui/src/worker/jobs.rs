@@ -2,6 +2,7 @@
 //! tells how far it is, and can be stopped; uploads and downloads also stand still on demand, and wait for a daemon that is
 //! away (`transfer`).
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -10,8 +11,11 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::api::Page;
+use common::api::bulk::BulkLine;
 use common::audit::{Checkpoint, Verifier};
-use common::client::{Client, ClientError, HeldQuery, IngestQuery, ModelQuery, Paging, Publishing, Reply, UserQuery};
+use common::client::{
+    Client, ClientError, HeldQuery, IngestQuery, ModelQuery, Paging, Publishing, Reply, Sweep, UserQuery,
+};
 use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
@@ -19,9 +23,11 @@ use tokio::sync::watch;
 
 use crate::action::{Job, Report, Rows};
 use crate::export::{Format, Kind, head, row};
-use crate::time::{bytes as size_words, counted};
+use crate::state::deeds::{Change, Deed, Object};
+use crate::time::{bytes as size_words, counted, grouped};
 use crate::transfer::part::Part;
 use crate::transfer::{self, Means, PIECE_OCTETS, Step as Stand, TransferError, hex};
+use crate::window::Row;
 
 /// A file above so many octets goes by a resumable upload.
 const RESUMABLE_OCTETS: u64 = 8 * 1024 * 1024;
@@ -33,6 +39,8 @@ const PIECES_WAITING: usize = 2;
 const STALL_MAX: Duration = Duration::from_secs(60);
 /// How often a job tells how far it is, at most.
 const TELL_EVERY: Duration = Duration::from_millis(250);
+/// Refused changes of a sweep that are kept to be told and tried again.
+const REFUSED_MAX: usize = 1_000;
 /// Rows of a page of an export.
 const PAGE_ROWS: u32 = 500;
 /// Versions of a page of an export: each has its files with it.
@@ -91,6 +99,7 @@ pub(super) async fn perform<F: Fn(Report)>(
             let mut means = Means { client, folder, paused, patience: PATIENCE, refresh: None, tell: &mut told };
             return download(&mut means, &reference, version, &artifact, &target).await;
         }
+        Job::Sweep { sweep, query, expected } => return sweeping(client, sweep, &query, expected, &mut tell).await,
         Job::Upload { path, name } => (path, name),
     };
     let about = std::fs::metadata(&path).map_err(|cause| format!("can't read {path}: {cause}"))?;
@@ -119,6 +128,58 @@ fn published_words(
     format!("{} v{}: {how}, {}{logged}", version.name, version.version, size_words(octets))
 }
 
+// ---- many models at once --------------------------------------------------------------------------------------------
+
+/// All models of a query, changed by one request. Those that were refused are told each for itself.
+async fn sweeping<F: Fn(Report)>(
+    client: &Client,
+    sweep: Sweep,
+    query: &ModelQuery,
+    expected: u64,
+    tell: &mut Teller<F>,
+) -> Result<String, String> {
+    let (deed, done_word) = match sweep {
+        Sweep::Delete => (Deed::Delete, "deleted"),
+        Sweep::Restore => (Deed::Restore, "restored"),
+    };
+    let mut told = client.change_models(sweep, query, expected).await.map_err(words)?;
+    let (mut done, mut failed, mut until, mut total) = (0u64, 0u64, None, None);
+    let mut refused = Vec::new();
+    // What was refused is told however the answer ends.
+    let cut = loop {
+        match told.next().await {
+            Ok(Some(BulkLine::Done(model))) => {
+                done += 1;
+                until = model.restorable_until.or(until);
+            }
+            Ok(Some(BulkLine::Failed(model))) => {
+                failed += 1;
+                if refused.len() < REFUSED_MAX {
+                    let object = Object::Model { id: model.id, name: model.name };
+                    refused.push((Change::new(object, deed.clone()), model.detail));
+                }
+            }
+            Ok(Some(BulkLine::Total(all))) => total = Some(all),
+            Ok(None) => break None,
+            Err(error) => break Some(words(error)),
+        }
+        tell.at(done + failed, Some(expected));
+    };
+    if !refused.is_empty() {
+        (tell.tell)(Report::Refused(refused));
+    }
+    let of = grouped(expected);
+    let (done, failed) =
+        (grouped(done), if failed == 0 { String::new() } else { format!(", {} refused", grouped(failed)) });
+    if let Some(why) = cut.or_else(|| total.is_none().then(|| "the answer was cut".to_owned())) {
+        return Err(format!(
+            "{done} of {of} {done_word}{failed}, and then: {why}. What came of the others is not known: look at the list"
+        ));
+    }
+    let until = until.map_or(String::new(), |until| format!("; can be restored until {until}"));
+    Ok(format!("{done} of {of} {done_word}{failed}{until}"))
+}
+
 // ---- export ---------------------------------------------------------------------------------------------------------
 
 async fn export<F: Fn(Report)>(
@@ -141,7 +202,14 @@ async fn export<F: Fn(Report)>(
         count += 1;
         Ok(count)
     };
+    let (rows, keys) = match rows {
+        Rows::Marked(rows, keys) => (*rows, Some(keys)),
+        rows => (rows, None),
+    };
+    let keys = keys.as_ref();
     match rows {
+        // Of what is marked nothing else is marked.
+        Rows::Marked(..) => {}
         Rows::Held(values) => {
             for value in values {
                 put(value)?;
@@ -170,7 +238,7 @@ async fn export<F: Fn(Report)>(
                 let query = IngestQuery { cursor, before: None, limit: Some(PAGE_ROWS), ..(*query).clone() };
                 client.ingest(&query).await.map(|reply| {
                     reply.map(|page| Page {
-                        items: page.items,
+                        items: marked(page.items, keys),
                         total: page.total,
                         next_cursor: page.next_cursor,
                         prev_cursor: page.prev_cursor,
@@ -180,11 +248,17 @@ async fn export<F: Fn(Report)>(
             pages(page, &mut put, tell).await?;
         }
         Rows::Quarantined(query) => {
-            let page = async |cursor| client.held(&HeldQuery { page: paging(cursor), ..(*query).clone() }).await;
+            let page = async |cursor| {
+                let reply = client.held(&HeldQuery { page: paging(cursor), ..(*query).clone() }).await?;
+                Ok(reply.map(|page| Page { items: marked(page.items, keys), ..page }))
+            };
             pages(page, &mut put, tell).await?;
         }
         Rows::Users(query) => {
-            let page = async |cursor| client.user_page(&UserQuery { page: paging(cursor), ..(*query).clone() }).await;
+            let page = async |cursor| {
+                let reply = client.user_page(&UserQuery { page: paging(cursor), ..(*query).clone() }).await?;
+                Ok(reply.map(|page| Page { items: marked(page.items, keys), ..page }))
+            };
             pages(page, &mut put, tell).await?;
         }
     }
@@ -192,6 +266,11 @@ async fn export<F: Fn(Report)>(
     drop(out);
     part.finish(&target).await?;
     Ok(format!("{} in {path}", counted(count, "row")))
+}
+
+/// Those with one of the keys, or all where there are none to go by.
+fn marked<R: Row>(items: Vec<R>, keys: Option<&BTreeSet<String>>) -> Vec<R> {
+    items.into_iter().filter(|item| keys.is_none_or(|keys| keys.contains(&item.key()))).collect()
 }
 
 fn paging(cursor: Option<String>) -> Paging {

@@ -271,7 +271,7 @@ mod tests {
         let session = |user: &str| Session {
             expires_in_seconds: 60,
             username: user.parse().unwrap(),
-            role: Role::Viewer,
+            role: Role::Viewer.into(),
             must_change_password: false,
             must_enrol_totp: false,
         };

@@ -1,12 +1,13 @@
 //! Tables of deeds: what is asked, what is sent, what is told, what is taken back.
 
 use common::client::ClientError;
+use common::client::Sweep;
 use common::grant::Grant;
 use common::problem::ProblemType;
 use common::role::Role;
-use tui::action::{Action, Call};
+use tui::action::{Action, Call, Job, Report, Rows};
 use tui::event::EventKind;
-use tui::state::deeds::{Deed, Object, Tier};
+use tui::state::deeds::{Base, Change, Deed, Object, Tier};
 use tui::state::dialog::Dialog;
 use tui::state::{Level, Screen};
 
@@ -17,7 +18,7 @@ fn console() -> Console {
 }
 
 /// All changes that were sent.
-fn sent(console: &Console) -> Vec<(Object, Deed, Option<String>, u64)> {
+pub(crate) fn sent(console: &Console) -> Vec<(Object, Deed, Option<String>, u64)> {
     console
         .calls
         .iter()
@@ -30,7 +31,7 @@ fn sent(console: &Console) -> Vec<(Object, Deed, Option<String>, u64)> {
         .collect()
 }
 
-fn message(console: &Console) -> String {
+pub(crate) fn message(console: &Console) -> String {
     console.state.message.as_ref().map(|note| note.text.clone()).unwrap_or_default()
 }
 
@@ -501,11 +502,10 @@ fn palette_of_a_viewer() {
 fn marks() {
     let mut console = console();
     console.press("/abc<Enter>*");
-    assert_eq!(console.state.models.marks.len(), 100);
-    assert!(message(&console).contains("100 marked"), "{}", message(&console));
-    assert!(console.shows("100 marked"));
+    assert!(message(&console).contains("all 100 that match"), "{}", message(&console));
+    assert!(console.shows("all 100 marked"));
     console.press("<Esc>");
-    assert_eq!((console.state.models.marks.len(), console.state.models.filter.as_str()), (0, "abc"));
+    assert_eq!((console.state.models.all, console.state.models.filter.as_str()), (None, "abc"));
     console.press("<Space>jjjv");
     assert_eq!(console.state.models.marks.len(), 4);
 }
@@ -641,7 +641,6 @@ fn comparing() {
 /// An export goes as a job, with the query that is shown; nothing is left while it runs unless it is said twice.
 #[test]
 fn exporting() {
-    use tui::action::{Job, Report, Rows};
     let mut console = console();
     console.press("/abc<Enter>x");
     assert!(console.shows("export csv all models-120311.csv"), "{}", console.screen());
@@ -737,4 +736,197 @@ fn changed_by_others() {
     assert!(console.count("GET /models") == before + 2 && console.shows("CHANGED (C-r)"));
     console.feed(EventKind::Focus(true));
     assert_eq!(console.count("GET /models"), before + 3);
+}
+
+/// All that match are marked as a query, counted by the daemon, asked about by that number, and changed by one request that
+/// must find as many.
+#[test]
+fn all_that_match() {
+    let mut console = console();
+    console.press("*");
+    assert!(console.shows("all 1 000 marked"), "{}", console.screen());
+    let before = console.calls.len();
+    console.press("D");
+    assert_eq!(console.count("DELETE /models?dry_run=true"), 1);
+    assert_eq!(console.calls.len(), before + 1, "they are not read one by one");
+    assert!(console.shows("Delete 1 000 models: all that match"), "{}", console.screen());
+    assert!(console.shows("none: ALL models of the registry"), "{}", console.screen());
+    console.press("100<Enter>");
+    assert!(console.shows("that is not the number"), "{}", console.screen());
+    assert!(console.others.is_empty(), "{:?}", console.others);
+    console.press("0<Enter>");
+    let Some(Action::Job { id, job }) = console.others.last().cloned() else { panic!("{:?}", console.others) };
+    assert!(
+        matches!(&*job, Job::Sweep { sweep: Sweep::Delete, query, expected: 1_000 }
+            if query.limit.is_none() && query.cursor.is_none()),
+        "{job:?}"
+    );
+    assert!(!console.shows("marked"), "what was marked is what is being changed: {}", console.screen());
+    console.feed(EventKind::Job { id, report: Report::Going { done: 312, total: Some(1_000) } });
+    console.press("J");
+    assert!(console.shows("31 %, 312 of 1 000"), "{}", console.screen());
+    // What was refused is listed, and tried again one by one.
+    let object = Object::Model { id: "01J3Z800000000000000000098".into(), name: "team-nlp/held".into() };
+    let refused = vec![(Change::new(object, Deed::Delete), "this needs the permission".to_owned())];
+    console.feed(EventKind::Job { id, report: Report::Refused(refused) });
+    let models = console.count("GET /models");
+    console.registry.models = 1;
+    console.feed(EventKind::Job { id, report: Report::Over(Ok("999 of 1 000 deleted, 1 refused".into())) });
+    assert!(message(&console).contains("999 of 1 000 deleted"), "what came of it stays: {}", message(&console));
+    assert_eq!(console.count("GET /models"), models + 1, "the list is read again");
+    assert!(console.shows("team-nlp/held: this needs the permission"), "{}", console.screen());
+    console.press("jr");
+    assert_eq!(console.count("DELETE /models/{id}"), 1);
+}
+
+/// Whatever makes the query another one takes the mark away; deleted ones are restored, and no others.
+#[test]
+fn all_that_match_is_the_filter_that_is_shown() {
+    let mut console = console();
+    console.press("*/ner<Enter>").wait(400);
+    assert!(!console.shows("marked   "), "{}", console.screen());
+    console.press("*U");
+    assert!(message(&console).contains("is not deleted"), "{}", message(&console));
+    console.press("<Space>");
+    assert!(console.shows("1 marked") && !console.shows("all 1"), "{}", console.screen());
+    // Esc takes the mark before the filter.
+    console.press("*<Esc>");
+    assert_eq!(message(&console), "nothing is marked");
+    assert!(!console.shows("0 marked") && console.shows("filter: ner"), "{}", console.screen());
+    // While they are counted nothing is taken; an error says why there is no number.
+    console.press("*");
+    console.hold = true;
+    console.press("D");
+    assert!(console.shows("counting them"), "{}", console.screen());
+    console.press("7<Enter>");
+    assert!(console.shows("still being read"), "{}", console.screen());
+    console.registry.failure = Some(refused(ProblemType::Forbidden));
+    console.hold = false;
+    console.release();
+    assert!(console.shows("Delete all models that match: "), "{}", console.screen());
+    console.press("<Enter>");
+    assert!(console.others.iter().all(|action| !matches!(action, Action::Job { .. })), "{:?}", console.others);
+}
+
+/// What is done to each on its own reads them first, and no more than can be marked.
+#[test]
+fn tags_of_all_that_match() {
+    let mut console = console();
+    console.press("*e").wait(400);
+    assert!(console.shows("tags of 1 000 marked models"), "{}", console.screen());
+    // Exports take the query.
+    let mut console = self::console();
+    console.press("*:export jsonl marked out.jsonl<Enter>");
+    assert!(matches!(console.others.first(), Some(Action::Job { job, .. })
+        if matches!(&**job, Job::Export { rows: Rows::Models(_), .. })));
+}
+
+/// What was refused because its thing had changed is asked about before it is tried again, and takes nobody's tags back.
+#[test]
+fn changed_things_are_asked_about_again() {
+    let mut console = console();
+    console.press("<Space>j<Space>e").press("stage=live<Enter><Enter>").wait(400);
+    console.registry.changes.push_back(refused(ProblemType::PreconditionFailed));
+    console.press("y").wait(400);
+    assert!(message(&console).contains("1 failed"), "{}", message(&console));
+    // Meanwhile somebody tagged it.
+    console.registry.tags.insert("theirs".to_owned(), "kept".to_owned());
+    let before = sent(&console).len();
+    console.press("Jr").wait(400);
+    assert!(console.shows("When it was tried: changed by"), "{}", console.screen());
+    assert_eq!(sent(&console).len(), before, "nothing is sent before it was said");
+    console.press("y");
+    let all = sent(&console);
+    assert_eq!(all.len(), before + 1, "{}", console.screen());
+    let Deed::Edit { tags: Some(tags), description: None } = &all[before].1 else { panic!("{all:?}") };
+    assert!(tags.contains_key("theirs"), "{all:#?}\n{}", console.screen());
+    assert_eq!((tags["stage"].as_str(), tags["theirs"].as_str()), ("live", "kept"));
+}
+
+/// Whoever signs in anew finds unsent what was under way when the session ended: nothing goes on by itself.
+#[test]
+fn a_session_that_ends_amid_changes() {
+    let mut console = console();
+    console.press("<Space>j<Space>j<Space>j<Space>").press("D");
+    console.registry.failure = Some(refused(ProblemType::Unauthenticated));
+    console.press("4<Enter>").wait(400);
+    assert!(console.shows("the session has ended"), "{}", console.screen());
+    let before = sent(&console).len();
+    console.registry.failure = None;
+    console.press("again and again<Enter>").wait(400);
+    assert_eq!(sent(&console).len(), before, "none is sent without a word");
+    assert!(message(&console).contains("4 changes not sent, as the session had ended"), "{}", message(&console));
+    console.press("Jr").wait(400);
+    assert_eq!(sent(&console).len(), before + 4, "{}", console.screen());
+}
+
+/// Of items of the drop folder it is told by what they were before whether what got no answer happened.
+#[test]
+fn items_whose_answer_was_lost() {
+    let base = |state: &str, since: &str| {
+        let item = serde_json::json!({
+            "id": "01J3Z800000000000000000001", "path": "a.bin", "kind": "file", "state": state, "reason": null, "size": 1,
+            "files": 1, "bytes_done": 0, "bytes_per_second": null, "owner_uid": 0, "by": null, "seen_at": since,
+            "state_since": since, "attempts": 1, "attempts_max": 5, "next_try_at": null, "name": null, "model": null,
+            "version": null, "digest": null, "log_index": null, "place": "rejected/a.bin", "problem": null, "history": []
+        });
+        Base::Item(Box::new(serde_json::from_value(item).unwrap()))
+    };
+    let object = || Object::Item { id: "x".into(), path: "a.bin".into() };
+    let discard = Change::new(object(), Deed::Discard { reason: "r".into() });
+    let retry = Change::new(object(), Deed::Retry);
+    let (early, late) = ("2026-07-22T12:00:00.000Z", "2026-07-22T12:05:00.000Z");
+    for (change, before, now, expected) in [
+        (&discard, base("rejected", early), base("rejected", early), Some(false)),
+        (&discard, base("failed", early), base("rejected", late), Some(true)),
+        (&discard, base("waiting", early), base("waiting", early), Some(false)),
+        (&retry, base("failed", early), base("failed", early), Some(false)),
+        (&retry, base("failed", early), base("failed", late), Some(true)),
+        (&retry, base("failed", early), base("hashing", late), Some(true)),
+    ] {
+        assert_eq!(change.came_true(Some(&before), &now), expected, "{change:?} {before:?} {now:?}");
+    }
+    // One that was refused and given up is no more.
+    assert!(discard.has_gone());
+}
+
+/// Rows of the queue, the quarantine and the users are marked, and what is done is about all of them; those it does not fit
+/// are left out, and what was done is marked no longer.
+#[test]
+fn marked_rows() {
+    let mut console = queue("*");
+    assert!(console.shows("8 marked"), "{}", console.screen());
+    console.press("r");
+    assert!(console.shows("are left out"), "{}", console.screen());
+    let Some(Dialog::Confirm(confirm)) = &console.state.dialog else { panic!("{}", console.screen()) };
+    let (fit, all) = (usize::try_from(confirm.count()).unwrap(), confirm.subjects.len());
+    assert!(fit > 1 && fit < all, "{fit} of {all}");
+    console.press("y").wait(400);
+    assert_eq!(sent(&console).len(), fit);
+    assert_eq!(console.state.queue.marks.objects.len(), all - fit);
+    console.press("<Esc>");
+    assert!(console.state.queue.marks.is_empty(), "{}", console.screen());
+    console.press("v");
+    assert!(message(&console).contains("mark one with Space first"), "{}", message(&console));
+
+    let mut console = self::console();
+    console.press("4").wait(400).press("<Space>jjv");
+    assert!(console.shows("3 marked"), "{}", console.screen());
+    console.press("X").press("not ours<Enter>").wait(400).press("3<Enter>").wait(400);
+    let deeds = sent(&console);
+    assert_eq!(deeds.len(), 3, "{}", console.screen());
+    assert!(deeds.iter().all(|(_, deed, ..)| *deed == Deed::Block { reason: "not ours".into() }), "{deeds:?}");
+
+    let mut console = self::console();
+    console.press("5").wait(400).press("j<Space>j<Space>L").press("y").wait(400);
+    assert!(sent(&console).iter().all(|(_, deed, ..)| *deed == Deed::Lock(true)), "{:?}", sent(&console));
+    assert_eq!(sent(&console).len(), 2, "{}", console.screen());
+    console.press("<Space>x");
+    assert!(console.shows("export csv marked users"), "{}", console.screen());
+    console.press("<Enter>");
+    let job = console.others.iter().rev().find_map(|action| match action {
+        Action::Job { job, .. } => Some((**job).clone()),
+        _ => None,
+    });
+    assert!(matches!(job, Some(Job::Export { rows: Rows::Marked(_, keys), .. }) if keys.len() == 1));
 }

@@ -1,6 +1,7 @@
 //! A console and a daemon in one process: keys as text go in, requests are answered from a made-up registry, time moves
 //! only when it is told to.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use common::api::{
@@ -15,7 +16,8 @@ use common::problem::ProblemType;
 use common::role::Role;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
-use ratatui::buffer::Buffer;
+use ratatui::buffer::{Buffer, Cell};
+use ratatui::layout::Position;
 use serde_json::{Value, json};
 use tui::action::{Action, Answer, Call, Outcome, RequestId, TimerId};
 use tui::config::Credential;
@@ -27,6 +29,11 @@ use tui::state::{Settings, State};
 use tui::update::{start, update};
 use tui::view::draw;
 
+use crate::made_log::MadeLog;
+use crate::newer_words::newer;
+
+/// Answers of which each asks for the next, at most.
+const DEPTH_MAX: usize = 100;
 /// 2026-07-22T12:03:11Z.
 pub(crate) const NOW: i64 = 1_784_721_791;
 
@@ -37,9 +44,19 @@ pub(crate) struct Registry {
     pub(crate) models: u64,
     pub(crate) entries: u64,
     pub(crate) must_change_password: bool,
-    /// Answers every request with this instead.
+    /// A second factor is demanded of everybody.
+    pub(crate) must_enrol_totp: bool,
+    /// Answers requests with this instead.
     pub(crate) failure: Option<ClientError>,
+    /// Which of them.
+    pub(crate) fails: fn(&Call) -> bool,
     pub(crate) hostile: bool,
+    /// The log can be read and followed below `/log`.
+    pub(crate) has_log: bool,
+    /// No filter finds anything.
+    pub(crate) finds_nothing: bool,
+    /// All closed lists have this word, which the console doesn't know.
+    pub(crate) newer: Option<&'static str>,
     /// Nothing lies in the drop folder, and nothing is held.
     pub(crate) quiet: bool,
     /// The drop folder is paused, and several checks fail.
@@ -50,6 +67,8 @@ pub(crate) struct Registry {
     pub(crate) tampered: bool,
     /// What the answers to changes are, one after the other; then success.
     pub(crate) changes: std::collections::VecDeque<ClientError>,
+    /// Tags that every model has besides.
+    pub(crate) tags: std::collections::BTreeMap<String, String>,
     /// Changed models and users: what `GET` shows of them.
     pub(crate) deleted: std::collections::BTreeSet<String>,
     /// Where prod of every model points.
@@ -75,13 +94,19 @@ impl Default for Registry {
             models: 1_000,
             entries: 10_000,
             must_change_password: false,
+            must_enrol_totp: false,
             failure: None,
+            fails: |_| true,
             hostile: false,
+            has_log: false,
+            finds_nothing: false,
+            newer: None,
             quiet: false,
             troubled: false,
             audited: false,
             tampered: false,
             changes: std::collections::VecDeque::new(),
+            tags: std::collections::BTreeMap::new(),
             deleted: std::collections::BTreeSet::new(),
             prod: 52,
             roles: BTreeMap::new(),
@@ -111,6 +136,38 @@ pub(crate) struct Console {
     pub(crate) hold: bool,
     pub(crate) timers: BTreeMap<TimerId, u64>,
     pub(crate) others: Vec<Action>,
+    /// Answers that are being taken, each asking for the next.
+    depth: usize,
+    refreshing: Refreshing,
+}
+
+/// What is known of the session's token, for what must never happen: two refreshes at once, or one after a refused one.
+#[derive(Default)]
+struct Refreshing {
+    /// The request that is under way.
+    waits: Option<RequestId>,
+    /// It was refused, and nobody has signed in since.
+    is_refused: bool,
+}
+
+impl Refreshing {
+    /// A request is sent.
+    fn asked(&mut self, id: RequestId, call: &Call) {
+        if *call == Call::Refresh {
+            assert!(self.waits.replace(id).is_none(), "two refreshes at once");
+            assert!(!self.is_refused, "a refresh after a refused one, and nobody has signed in");
+        }
+    }
+
+    /// It is answered.
+    fn answered(&mut self, id: RequestId, call: &Call, result: &Result<Answer, ClientError>) {
+        if self.waits.take_if(|waits| *waits == id).is_some() {
+            self.is_refused = matches!(result, Err(error) if error.status().is_some_and(|status| status < 500));
+        }
+        if matches!(call, Call::Login { .. }) && result.is_ok() {
+            self.is_refused = false;
+        }
+    }
 }
 
 impl Console {
@@ -133,6 +190,8 @@ impl Console {
             hold: false,
             timers: BTreeMap::new(),
             others: Vec::new(),
+            depth: 0,
+            refreshing: Refreshing::default(),
         }
     }
 
@@ -202,28 +261,43 @@ impl Console {
     }
 
     fn act(&mut self, actions: Vec<Action>) {
+        self.depth += 1;
+        let newest = self.calls.len().saturating_sub(8);
+        assert!(self.depth < DEPTH_MAX, "one answer asks for the next, without an end: {:?}", &self.calls[newest..]);
         for action in actions {
             match action {
                 Action::Request { id, call } => {
                     self.calls.push(call.clone());
+                    self.refreshing.asked(id, &call);
                     if self.hold {
                         self.held.push((id, call));
                     } else {
                         self.answer(id, call);
                     }
                 }
-                Action::Cancel(id) => self.held.retain(|(held, _)| *held != id),
+                Action::Cancel(id) => {
+                    self.refreshing.waits.take_if(|waits| *waits == id);
+                    self.held.retain(|(held, _)| *held != id);
+                }
                 Action::TimerSet { id, after_ms } => drop(self.timers.insert(id, self.ms + after_ms)),
                 Action::TimerDrop(id) => drop(self.timers.remove(&id)),
+                Action::TailOpen { epoch, after: Some(after) } if self.registry.has_log && !self.hold => {
+                    for event in MadeLog::of(&self.registry).stream(after) {
+                        self.feed(EventKind::Tail { epoch, event });
+                    }
+                }
                 other => self.others.push(other),
             }
         }
+        self.depth -= 1;
     }
 
-    fn answer(&mut self, id: RequestId, call: Call) {
+    /// Answers a request.
+    pub(crate) fn answer(&mut self, id: RequestId, call: Call) {
+        let asked = call.clone();
         let result = match &self.registry.failure {
-            Some(error) => Err(error.clone()),
-            None => match &call {
+            Some(error) if (self.registry.fails)(&call) => Err(error.clone()),
+            Some(_) | None => match &call {
                 Call::Change { .. } => match self.registry.changes.pop_front() {
                     Some(error) => Err(error),
                     None => Ok(self.registry.answer(call)),
@@ -231,6 +305,11 @@ impl Console {
                 _ => Ok(self.registry.answer(call)),
             },
         };
+        let result = result.map(|answer| match self.registry.newer {
+            Some(word) => newer(answer, word),
+            None => answer,
+        });
+        self.refreshing.answered(id, &asked, &result);
         self.feed(EventKind::Reply { id, result: Box::new(result) });
     }
 
@@ -240,6 +319,18 @@ impl Console {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         terminal.draw(|frame| draw(&self.state, frame)).unwrap();
         terminal.backend().buffer().clone()
+    }
+
+    /// What is painted where there is room beyond the screen, so that nothing is clipped; and whether anything is there.
+    pub(crate) fn unclipped(&self) -> (Buffer, bool) {
+        let Size { width, height } = self.state.size;
+        let mut terminal = Terminal::new(TestBackend::new(width + 9, height + 7)).unwrap();
+        terminal.draw(|frame| draw(&self.state, frame)).unwrap();
+        let buffer = terminal.backend().buffer().clone();
+        let blank = Cell::default();
+        let is_beyond = |position: &Position| position.x >= width || position.y >= height;
+        let is_painted = buffer.area.positions().filter(is_beyond).any(|position| buffer[position] != blank);
+        (buffer, is_painted)
     }
 
     /// What is on the screen, as lines.
@@ -318,9 +409,9 @@ impl Registry {
             Call::Login { .. } | Call::Refresh => Answer::Session(reply(Session {
                 expires_in_seconds: 1800,
                 username: "alice".parse().unwrap(),
-                role: self.role,
+                role: self.role.into(),
                 must_change_password: self.must_change_password,
-                must_enrol_totp: false,
+                must_enrol_totp: self.must_enrol_totp,
             })),
             Call::ChangePassword { .. } => Answer::PasswordChanged,
             Call::EnrolTotp { .. } => Answer::TotpSecret(
@@ -332,11 +423,15 @@ impl Registry {
             }
             Call::Me => Answer::Me(reply(made::<Me>(json!({
                 "id": "usr_1", "username": "alice", "role": self.role, "permissions": self.role.permissions(),
-                "grants": self.grants,
+                "grants": self.grants, "protected_aliases": ["prod"],
                 "must_change_password": false, "token_expires_at": "2026-07-22T12:33:11.000Z",
                 "session_expires_at": "2026-07-23T00:03:11.000Z"
             })))),
             Call::Models(query) => Answer::Models(reply(self.models(&query))),
+            Call::Count { query, .. } => {
+                let query = ModelQuery { limit: Some(1), ..*query };
+                Answer::Counted(self.models(&query).total.unwrap_or(0))
+            }
             Call::Model(_) => Answer::Model(reply(Box::new(self.model()))),
             Call::Versions { page: paging, .. } => {
                 let found = places(paging.cursor.as_deref(), paging.before.as_deref(), paging.limit, 52);
@@ -379,6 +474,7 @@ impl Registry {
             }
             Call::Review { .. } => Answer::Review(reply(Box::new(self.review()))),
             Call::Excerpt { place, .. } => Answer::Excerpt(Reply { log_index: Some(9_100), ..reply(Box::new(self.excerpt(&place))) }),
+            Call::Log(call) if self.has_log => Answer::Log(MadeLog::of(self).answer(call)),
             Call::Log(call) => panic!("the log is not followed here: {call:?}"),
             Call::Position(time) => {
                 // One entry a second from noon on, as far as times are told apart here.
@@ -435,7 +531,11 @@ impl Registry {
     }
 
     fn models(&self, query: &ModelQuery) -> Page<ModelRow> {
-        let found = if query.q.is_empty() { self.models } else { self.models / 10 };
+        let found = match query.q.is_empty() {
+            true => self.models,
+            false if self.finds_nothing => 0,
+            false => self.models / 10,
+        };
         let asked = places(query.cursor.as_deref(), query.before.as_deref(), query.limit, found);
         let down = query.sort.starts_with('-');
         let items = asked.clone().map(|place| self.row(if down { found - 1 - place } else { place })).collect();
@@ -448,7 +548,7 @@ impl Registry {
                 let number = id[6..].parse().unwrap();
                 let mut value = serde_json::to_value(self.row(number)).unwrap();
                 value["restorable_until"] = Value::Null;
-                value["newest_versions"] = json!([]);
+                value["newest_versions"] = self.newest();
                 value["selected"] = Value::Null;
                 if self.deleted.contains(id) {
                     value["state"] = json!("deleted");
@@ -458,7 +558,7 @@ impl Registry {
             Object::Version { version, .. } => {
                 let mut info = self.version(version.number().into());
                 if self.deleted.contains(&object.id()) {
-                    info.state = common::api::State::Deleted;
+                    info.state = common::api::State::Deleted.into();
                 }
                 Base::Version(Box::new(info))
             }
@@ -477,7 +577,7 @@ impl Registry {
     }
 
     fn token(&self) -> ApiToken {
-        let evil = if self.hostile { "\u{202e}\u{1b}]0;x\u{7}" } else { "" };
+        let evil = self.evil();
         made(json!({
             "id": "06cfb8938p4tqkff", "label": format!("{evil}nightly"), "user": "bob", "state": "live",
             "permissions": ["model.read"], "names": ["team-nlp/*"], "created_at": "2026-07-01T08:00:00.000Z",
@@ -486,7 +586,18 @@ impl Registry {
         }))
     }
 
+    /// A row: made once, for lists have many.
     fn row(&self, number: u64) -> ModelRow {
+        thread_local! {
+            static ROWS: RefCell<BTreeMap<(u64, bool, u64), ModelRow>> = const { RefCell::new(BTreeMap::new()) };
+        }
+        let key = (number, self.hostile, self.prod);
+        let mut row = ROWS.with_borrow_mut(|rows| rows.entry(key).or_insert_with(|| self.new_row(number)).clone());
+        row.tags.extend(self.tags.clone());
+        row
+    }
+
+    fn new_row(&self, number: u64) -> ModelRow {
         let kinds = ["summariser", "intent-router", "ner-multi", "toxicity", "asr-small", "translate-de-en"];
         let kind = kinds[usize::try_from(number % 6).unwrap()];
         let description = if self.hostile && number.is_multiple_of(2) {
@@ -508,25 +619,37 @@ impl Registry {
     fn model(&self) -> ModelInfo {
         let mut value = serde_json::to_value(self.row(0)).unwrap();
         value["restorable_until"] = Value::Null;
-        value["newest_versions"] = json!([]);
+        value["newest_versions"] = self.newest();
         value["selected"] = Value::Null;
         made(value)
     }
 
+    /// The versions that come with a model.
+    fn newest(&self) -> Value {
+        json!([52, 51, 50, 49, 48].map(|number| self.version(number)))
+    }
+
+    /// What somebody who is not trusted writes before what they write.
+    fn evil(&self) -> &'static str {
+        if self.hostile { "\u{202e}evil\u{1b}]0;owned\u{7}\n日本語 " } else { "" }
+    }
+
     fn version(&self, number: u64) -> VersionInfo {
+        let evil = self.evil();
         let findings = if number.is_multiple_of(2) {
-            json!([{"rule": "pickle.present", "level": "suspicious", "where": "model.pkl@0", "detail": "a pickle can run code when it is loaded"}])
+            json!([{"rule": "pickle.present", "level": "suspicious", "where": format!("{evil}model.pkl@0"),
+                "detail": format!("{evil}a pickle can run code when it is loaded")}])
         } else {
             json!([])
         };
         made(json!({
             "id": ulid(0), "name": "team-nlp/summariser-0", "version": number,
             "state": if number == 50 { "quarantined" } else { "available" },
-            "state_reason": if number == 50 { json!("looks wrong") } else { Value::Null },
-            "description": "nightly", "artifacts": [
+            "state_reason": if number == 50 { json!(format!("{evil}looks wrong")) } else { Value::Null },
+            "description": format!("{evil}nightly"), "artifacts": [
                 {"path": "weights/model.safetensors", "size": 24_110_700, "digest": digest(), "format": "safetensors"},
                 {"path": "config.json", "size": 1204, "digest": if number == 52 { digest().replace('9', "8") } else { digest() }, "format": "json"}],
-            "metadata": {"metric": {"value": {"f1": 0.860 + f64::from(u32::try_from(number).unwrap()) / 1000.0}, "origin": "claimed"}, "parameters": {"value": 125_000_000, "origin": "measured"}, "licence": {"value": "apache-2.0", "origin": "claimed"}},
+            "metadata": {"metric": {"value": {"f1": 0.860 + f64::from(u32::try_from(number).unwrap()) / 1000.0}, "origin": "claimed"}, "parameters": {"value": 125_000_000, "origin": "measured"}, "licence": {"value": format!("{evil}apache-2.0"), "origin": "claimed"}},
             "findings": findings, "source": "api", "aliases": if number == 52 { json!(["prod"]) } else { json!([]) },
             "created_at": "2026-07-20T08:00:00.000Z", "created_by": "svc-ci", "log_index": 9000 + number
         }))
@@ -541,8 +664,8 @@ impl Registry {
         json!({
             "paused": self.troubled, "paused_by": self.troubled.then_some("bob"),
             "paused_at": self.troubled.then_some("2026-07-22T11:58:11.000Z"),
-            "pause_reason": self.troubled.then_some("the disk is being moved"), "problem": null, "events": true,
-            "poll_seconds": 30, "settle_seconds": 10, "states": states, "active": 2, "done_last_hour": 118,
+            "pause_reason": self.troubled.then(|| format!("{}the disk is being moved", self.evil())), "problem": null, "events": true,
+            "poll_seconds": 30, "settle_seconds": 10, "states": states, "active": 2, "done_last_hour": if self.quiet { 0 } else { 118 },
             "done_total": 4012, "rejected_total": 17, "bytes_total": 9_000_000_000_000u64,
             "oldest_seen_at": if self.quiet { Value::Null } else { json!("2026-07-22T12:02:58.000Z") },
             "walked_at": "2026-07-22T12:03:01.000Z", "overflows": 0
@@ -552,7 +675,7 @@ impl Registry {
     fn ingest(&self, query: &IngestQuery) -> IngestPage {
         let mut items: Vec<IngestItem> =
             if self.quiet { Vec::new() } else { (0..8).map(|place| self.item(place)).collect() };
-        items.retain(|item| query.states.is_empty() || query.states.contains(&item.state));
+        items.retain(|item| query.states.is_empty() || query.states.iter().any(|state| item.state == *state));
         items.retain(|item| item.path.contains(&query.q));
         made(json!({"items": items, "total": items.len(), "next_cursor": null, "intake": self.intake()}))
     }
@@ -659,12 +782,13 @@ impl Registry {
         value["live_sessions"] = json!([
             {"since": "2026-07-22T11:58:00.000Z", "expires_at": "2026-07-22T23:58:00.000Z"},
             {"since": "2026-07-21T08:00:00.000Z", "expires_at": "2026-07-22T20:00:00.000Z"}]);
-        value["role_given"] = json!({"by": "alice", "at": "2026-01-10T08:00:00.000Z", "log_index": 8_812_004});
+        value["role_given"] =
+            json!({"by": format!("{}alice", self.evil()), "at": "2026-01-10T08:00:00.000Z", "log_index": 8_812_004});
         made(value)
     }
 
     fn review(&self) -> ReviewInfo {
-        let evil = if self.hostile { "\u{202e}\u{1b}]0;x\u{7}" } else { "" };
+        let evil = self.evil();
         made(json!({
             "notes": [
                 {"text": format!("{evil}asked dave, waiting"), "by": "carol", "at": "2026-07-22T12:00:31.000Z", "log_index": 9_050},
@@ -686,9 +810,19 @@ impl Registry {
         let below = below.unwrap_or(self.entries).min(self.entries);
         let above = query.after.map_or(0, |after| after + 1);
         let lowest = below.saturating_sub(query.limit.unwrap().into()).max(above).min(below);
-        let lines = (lowest..below).rev().map(|index| Line::try_from(self.entry(index)).unwrap());
+        let lines = (lowest..below).rev().map(|index| self.line(index));
         let items = lines.filter(|line| query.actor.is_empty() || line.actor() == query.actor).collect();
         Page { items, total: None, next_cursor: (lowest > above).then(|| lowest.to_string()), prev_cursor: None }
+    }
+
+    /// An entry as a row of the list: made once, for there are many.
+    fn line(&self, index: u64) -> Line {
+        thread_local! {
+            static LINES: RefCell<BTreeMap<(u64, bool, bool), Line>> = const { RefCell::new(BTreeMap::new()) };
+        }
+        let key = (index, self.hostile, self.tampered);
+        let new = || Line::try_from(self.entry(index)).unwrap();
+        LINES.with_borrow_mut(|lines| lines.entry(key).or_insert_with(new).clone())
     }
 
     fn entry(&self, index: u64) -> AuditRow {
@@ -698,10 +832,10 @@ impl Registry {
         let name = if self.hostile { "m\u{9b}31mal\u{202e}" } else { actors[place] };
         let action = actions[place];
         let entry = json!({
-                "v": 1, "seq": index, "id": format!("0190f5f7-{index:012}"), "ts": format!("2026-07-22T12:02:{:02}.114Z", index % 60),
+                "v": 1, "seq": index, "salt": "07".repeat(32), "id": format!("0190f5f7-{index:012}"), "ts": format!("2026-07-22T12:02:{:02}.114Z", index % 60),
                 "node": "4c1f", "action": action, "outcome": if place == 4 { "denied" } else { "ok" },
                 "actor": {"id": format!("usr_{place}"), "name": name, "kind": "user", "role": "viewer", "cred": "t-7c1e"},
-                "target": if place == 2 { json!({"kind": "user", "id": "usr_2"}) } else { json!({"kind": "model", "id": ulid(0), "version": 52}) },
+                "target": if place == 2 { json!({"kind": "user", "id": "usr_2"}) } else { json!({"kind": "model", "id": ulid(0), "version": "52"}) },
                 "req": {"id": "01J3Z8", "method": "DELETE", "route": "/models/{id}", "status": 403, "ip": "10.2.0.31", "ua": "curl/8.1"},
                 "data": {"versions": 7}
         });
@@ -711,11 +845,16 @@ impl Registry {
         AuditRow { index, entry, leaf_hash }
     }
 
+    /// An entry as it is logged.
+    pub(crate) fn leaf(&self, index: u64) -> Vec<u8> {
+        canonical_json(&self.entry(index).entry).unwrap()
+    }
+
     fn status(&self) -> Status {
         let held = self.held(false);
         let quarantine =
             json!({"waiting": held.len(), "blocked": 1, "oldest_held_at": held.first().map(|item| &item.held_at)});
-        let witness = |name: &str, error: Option<&str>| json!({"name": name, "size": 9_990, "cosigned_at": "2026-07-22T12:03:01.000Z", "error": error});
+        let witness = |name: &str, error: Option<&str>| json!({"name": format!("{}{name}", self.evil()), "size": 9_990, "cosigned_at": "2026-07-22T12:03:01.000Z", "error": error});
         let witnesses = json!({
             "witnessed_size": 9_990, "witnessed_at": "2026-07-22T12:02:59.000Z", "witnessed_age_seconds": 12, "contradictions": [],
             "unmet": self.troubled.then_some("2 of 2 are needed, w2 has not signed"), "failures": 3,
@@ -737,7 +876,7 @@ impl Registry {
                 {"at": "2026-07-22T12:01:21.000Z", "level": "warn", "text": "the blob store timed out after 30 s (lang-id-3.onnx)"},
                 {"at": "2026-07-22T12:02:00.000Z", "level": "error", "text": if self.hostile { "\u{1b}[2J\u{202e}x" } else { "witness w2 did not answer" }}],
             "build": {"name": "mregd", "version": "0.1.0", "journal_format": 1}, "started_at": "2026-07-10T08:00:00.000Z",
-            "uptime_seconds": 1_051_391, "scan_policy": "default", "open_uploads": 2,
+            "uptime_seconds": 1_051_391, "scan_policy": format!("{}default", self.evil()), "open_uploads": 2,
             "store": {"backend": "sled", "state": "ok", "models": self.models, "versions": 8123, "users": 4, "blobs": 9001, "blob_bytes": 8_123_456_789u64},
             "log": {"state": "ok", "origin": "registry.example/log", "size": self.entries, "root": "l3sW1wKlH8jVd0hH1u1Zp0S5mYbJvZg8cV7mC1m1yq7=",
                 "checkpoint": "registry.example/log\n10000\nroot\n", "vkey": "registry.example/log+2f6a90c1+AeTl", "journal_bytes": 12_345_678, "commits": 500, "batches": 120},

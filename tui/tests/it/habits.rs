@@ -141,9 +141,9 @@ fn ways_out_of_the_login() {
 #[test]
 fn a_refresh_that_waits() {
     for (kind, keys, waiting) in [
-        (ProblemType::TooManyRequests, "*e", "\u{2502} loading"),
-        (ProblemType::RequestTimeout, "*e", "\u{2502} loading"),
-        (ProblemType::Unavailable, "*D", "reading what it is now"),
+        (ProblemType::TooManyRequests, "*ee", "\u{2502} loading"),
+        (ProblemType::RequestTimeout, "*ee", "\u{2502} loading"),
+        (ProblemType::Unavailable, "*eD", "reading what it is now"),
     ] {
         let mut console = console();
         console.hold = true;
@@ -151,7 +151,7 @@ fn a_refresh_that_waits() {
         let (id, _) = console.held.remove(0);
         console.feed(EventKind::Reply { id, result: Box::new(Err(refused(ProblemType::Unauthenticated))) });
         assert_eq!(console.calls.last().map(Call::name), Some("POST /token/refresh"));
-        // All that match are marked, and it is read what the model is now, once the token is fresh.
+        // All that match are read to be tagged, and it is read what the model is now, once the token is fresh.
         console.press(keys);
         assert!(console.shows(waiting), "{}", console.screen());
         let refresh = console.held.pop().unwrap();

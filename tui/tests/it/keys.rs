@@ -477,7 +477,7 @@ fn another_user() {
     let session = common::client::Session {
         expires_in_seconds: 1800,
         username: "alice".parse().unwrap(),
-        role: Role::Admin,
+        role: Role::Admin.into(),
         must_change_password: false,
         must_enrol_totp: false,
     };

@@ -5,7 +5,8 @@ use common::client::{ClientError, LogEvent};
 use common::problem::ProblemType;
 use common::role::Role;
 use tui::action::{Action, Answer, Call, Entries, Job, LogAnswer, LogCall};
-use tui::event::{EventKind, TailEvent};
+use tui::config::Credential;
+use tui::event::{EventKind, Size, TailEvent};
 use tui::export::Form;
 use tui::tail::Link;
 use tui::trust::Trust;
@@ -184,6 +185,25 @@ pub(crate) fn not_live(width: u16, height: u16) -> Console {
     console
 }
 
+/// The same with a stream that has brought entries, and no checkpoint that covers them.
+pub(crate) fn pending(width: u16, height: u16) -> Console {
+    let mut console = following(width, height);
+    told(&mut console, TailEvent::Opened(10_000));
+    let leaf = |index| entry(index, Audited::AliasSet, "alias", "01J3Z800000000000000000996", None);
+    let news = (10_000..10_040).map(|index| LogEvent::Entry { index, leaf: leaf(index) }).collect();
+    told(&mut console, TailEvent::News(news));
+    console
+}
+
+/// The same console, whose daemon went away, and with it the stream.
+pub(crate) fn cut(mut console: Console) -> Console {
+    let cause = "connection reset by peer".to_owned();
+    console.hold = true;
+    let error = ClientError::Offline { address: "127.0.0.1:8000".into(), cause };
+    told(&mut console, TailEvent::Ended(Some(Box::new(error))));
+    console
+}
+
 fn checkpoints(console: &Console) -> usize {
     console.calls.iter().filter(|call| **call == Call::Log(LogCall::Checkpoint)).count()
 }
@@ -300,6 +320,24 @@ fn what_a_stream_that_ends_means() {
     console.held.retain(|(_, call)| *call == Call::Me);
     console.release();
     assert!(matches!(console.state.log.tail.link, Link::Refused(_)), "{:?}", console.state.log.tail.link);
+}
+
+/// A daemon that gives nothing of the log to one who may read it is not asked again and again; by hand it is.
+#[test]
+fn turned_away_from_the_log() {
+    for kind in [ProblemType::Forbidden, ProblemType::NotFound] {
+        let mut console = Console::new(Size { width: 80, height: 24 }, Registry::default());
+        console.state.settings.log.live = true;
+        console.registry.failure = Some(refused(kind));
+        console.registry.fails = |call| matches!(call, Call::Log(_));
+        let asked = |console: &Console| console.calls.iter().filter(|call| matches!(call, Call::Log(_))).count();
+        console.begin(Credential::Token);
+        console.press("jk").wait(120_000);
+        assert_eq!(asked(&console), 1, "{kind:?}");
+        assert!(console.shows(" off "), "{}", console.screen());
+        console.press("<C-r>");
+        assert_eq!(asked(&console), 2, "{kind:?}");
+    }
 }
 
 // ---- rows that others changed ---------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::style::{Color, Modifier};
-use tui::action::{Action, TimerId};
+use tui::action::{Action, Call, TimerId};
 use tui::config::Credential;
 use tui::event::Size;
 use tui::state::{Highlight, Left, Overlay, ProfileRow, Screen};
@@ -193,6 +193,16 @@ fn themes() {
         let (colours, reversed) = colours(theme);
         assert!(colours > 0 && reversed > 0, "{theme:?}: {colours}, {reversed}");
     }
+}
+
+/// In TLS the dialog looks at the certificate; nothing else is sent by itself.
+#[test]
+fn nothing_is_sent_before_the_login() {
+    let mut console = Console::new(Size { width: 80, height: 24 }, Registry::default());
+    console.state.settings.tls = true;
+    console.begin(Credential::Ask);
+    console.press("secret<Tab><Tab>").wait(60_000);
+    assert_eq!(console.calls, [Call::Reach]);
 }
 
 /// The selected row has its marker always; its name, all of it, or nothing more is reversed.

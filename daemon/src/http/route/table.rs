@@ -324,6 +324,17 @@ const BEFORE: Param = query(
     "`prev_cursor` of the page after, instead of `cursor`; or the word `end` for the last page.",
 );
 const ONWARD: [Param; 2] = [LIMIT, CURSOR];
+
+/// Parameters and more of them; `N` is how many those are together.
+const fn beside<const A: usize, const B: usize, const N: usize>(first: [Param; A], more: [Param; B]) -> [Param; N] {
+    let mut all = [LIMIT; N];
+    let mut at = 0;
+    while at < N {
+        all[at] = if at < A { first[at] } else { more[at - A] };
+        at += 1;
+    }
+    all
+}
 const PAGE: [Param; 3] = [LIMIT, CURSOR, BEFORE];
 
 /// A list of entity tags, or `*` (RFC 9110 §13.1.1).
@@ -1323,6 +1334,74 @@ static END_UPLOAD: Endpoint = Endpoint {
 
 // ---- models ---------------------------------------------------------------------------------------------------------
 
+/// Which models, and in what order.
+const MODELS_WANTED: [Param; 14] = [
+    query(
+        "q",
+        Shape::Text { min: 1, max: 200 },
+        "Words that must all be in the name or the description, ignoring case; \
+         several between double quotes are one.",
+    ),
+    query("tag", Shape::Patterns("^[^:]{1,64}:.{0,256}$"), "`key:value`; repeat it: all must be there."),
+    query(
+        "state",
+        Shape::OneOf(&["available", "quarantined", "deprecated", "deleted"]),
+        "State of the row. Without it, all but deleted models.",
+    ),
+    query("format", Shape::Pattern("^[a-z0-9._+-]{1,64}$"), "Format of the latest version, such as `safetensors`."),
+    query(
+        "params",
+        Shape::Patterns(
+            "^(>=|<=|>|<)? ?[0-9.]{1,20}([eE][+]?[0-9]{1,2})?[kKmMbBtT]?$|^[0-9.eEkKmMbBtT+]*[.][.][0-9.eEkKmMbBtT+]*$",
+        ),
+        "Parameters of the latest version: `>1e9`, `<=7B`, or a range such as `1e9..8e9`. `params%3E1e9` means the same as `params=%3E1e9`.",
+    ),
+    query(
+        "dtype",
+        Shape::Patterns("^[A-Za-z0-9._-]{1,64}$"),
+        "An element type of the latest version, such as `BF16`; repeat it: all must be there.",
+    ),
+    query(
+        "verdict",
+        Shape::OneOf(&["clean", "suspicious", "unscannable", "malicious"]),
+        "What the inspection of the latest version came to.",
+    ),
+    query("alias", Shape::Pattern("^[A-Za-z][A-Za-z0-9._-]{0,63}$"), "Models that have this alias."),
+    query("uploader", Shape::Pattern("^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"), "Who published the latest version."),
+    query("since", Shape::Time, "Changed at or after."),
+    query(
+        "rule",
+        Shape::Pattern("^[a-z0-9._-]{1,128}([.][*])?$"),
+        "A rule of inspection that found something in a version that is not deleted, such as `pickle.call`, or a family of rules such as `pickle.*`.",
+    ),
+    query(
+        "license",
+        Shape::Text { min: 1, max: 128 },
+        "The licence of a version that is not deleted, whole and in any case, such as `apache-2.0`.",
+    ),
+    query(
+        "not",
+        Shape::Patterns("^(tag:[^:]{1,64}|state|verdict|format|alias|uploader):.{1,256}$"),
+        "What models must not be, as `field:value`, such as `state:deprecated` or `tag:lang:de`; repeat it, at most 16 times: none may hold.",
+    ),
+    query(
+        "sort",
+        Shape::OneOf(&["name", "-name", "updated_at", "-updated_at", "created_at", "-created_at"]),
+        "The order; `-` turns it round. Without it, by name.",
+    ),
+];
+const LISTED: [Param; 16] = beside(MODELS_WANTED, [LIMIT, CURSOR, BEFORE]);
+const CHANGED: [Param; 16] = beside(
+    MODELS_WANTED,
+    [
+        query(
+            "expected",
+            Shape::Integer { min: 0, max: 100_000, default: None },
+            "How many models are meant. If others match by now, nothing is done (409).",
+        ),
+        query("dry_run", Shape::Flag, "Do nothing and only tell how many match, in the last line."),
+    ],
+);
 static LIST_MODELS: Endpoint = Endpoint {
     id: "list_models",
     template: "/models",
@@ -1331,66 +1410,45 @@ static LIST_MODELS: Endpoint = Endpoint {
     text: "One row per model, with its latest version.",
     access: READ,
     audit: Refusals(&Action::ModelList),
-    params: &[
-        query(
-            "q",
-            Shape::Text { min: 1, max: 200 },
-            "Words that must all be in the name or the description, ignoring case; \
-             several between double quotes are one.",
-        ),
-        query("tag", Shape::Patterns("^[^:]{1,64}:.{0,256}$"), "`key:value`; repeat it: all must be there."),
-        query(
-            "state",
-            Shape::OneOf(&["available", "quarantined", "deprecated", "deleted"]),
-            "State of the row. Without it, all but deleted models.",
-        ),
-        query("format", Shape::Pattern("^[a-z0-9._+-]{1,64}$"), "Format of the latest version, such as `safetensors`."),
-        query(
-            "params",
-            Shape::Patterns(
-                "^(>=|<=|>|<)? ?[0-9.]{1,20}([eE][+]?[0-9]{1,2})?[kKmMbBtT]?$|^[0-9.eEkKmMbBtT+]*[.][.][0-9.eEkKmMbBtT+]*$",
-            ),
-            "Parameters of the latest version: `>1e9`, `<=7B`, or a range such as `1e9..8e9`. `params%3E1e9` means the same as `params=%3E1e9`.",
-        ),
-        query(
-            "dtype",
-            Shape::Patterns("^[A-Za-z0-9._-]{1,64}$"),
-            "An element type of the latest version, such as `BF16`; repeat it: all must be there.",
-        ),
-        query(
-            "verdict",
-            Shape::OneOf(&["clean", "suspicious", "unscannable", "malicious"]),
-            "What the inspection of the latest version came to.",
-        ),
-        query("alias", Shape::Pattern("^[A-Za-z][A-Za-z0-9._-]{0,63}$"), "Models that have this alias."),
-        query("uploader", Shape::Pattern("^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"), "Who published the latest version."),
-        query("since", Shape::Time, "Changed at or after."),
-        query(
-            "rule",
-            Shape::Pattern("^[a-z0-9._-]{1,128}([.][*])?$"),
-            "A rule of inspection that found something in a version that is not deleted, such as `pickle.call`, or a family of rules such as `pickle.*`.",
-        ),
-        query(
-            "license",
-            Shape::Text { min: 1, max: 128 },
-            "The licence of a version that is not deleted, whole and in any case, such as `apache-2.0`.",
-        ),
-        query(
-            "not",
-            Shape::Patterns("^(tag:[^:]{1,64}|state|verdict|format|alias|uploader):.{1,256}$"),
-            "What models must not be, as `field:value`, such as `state:deprecated` or `tag:lang:de`; repeat it, at most 16 times: none may hold.",
-        ),
-        query(
-            "sort",
-            Shape::OneOf(&["name", "-name", "updated_at", "-updated_at", "created_at", "-created_at"]),
-            "The order; `-` turns it round. Without it, by name.",
-        ),
-        LIMIT,
-        CURSOR,
-        BEFORE,
-    ],
+    params: &LISTED,
     answers: &[json(200, &[Content::Json("ModelPage")], &[H::Link], "A page of models.")],
     ..PLAIN
+};
+static DELETE_MODELS: Endpoint = Endpoint {
+    id: "delete_models",
+    method: "DELETE",
+    template: "/models",
+    tag: MODELS,
+    summary: "Delete all models that match",
+    text: "Restorably, each by its own entry of the audit log, as if it had been named alone. Which they are is fixed before \
+           the first goes; at most 100 000. Whoever stops reading stops what is not under way yet.",
+    access: DELETE,
+    audit: Refusals(&Action::ModelDelete),
+    params: &CHANGED,
+    answers: &[BULK],
+    problems: &[P::Conflict],
+    ..PLAIN
+};
+static RESTORE_MODELS: Endpoint = Endpoint {
+    id: "restore_models",
+    method: "POST",
+    template: "/models:restore",
+    tag: MODELS,
+    summary: "Undo the deletion of all models that match",
+    text: "Of those that are deleted; else as `DELETE /models`.",
+    access: DELETE,
+    audit: Refusals(&Action::ModelRestore),
+    params: &CHANGED,
+    answers: &[BULK],
+    problems: &[P::Conflict],
+    ..PLAIN
+};
+const BULK: Success = Success {
+    status: 200,
+    text: "One JSON object a line, of one member: `done` `{id, name, log_index, restorable_until}`, `failed` `{id, name, type, \
+           detail}`, and at the end `total` `{matched, done, failed}`. Without a total it was cut off.",
+    content: &[Content::Octets("application/x-ndjson")],
+    headers: &[],
 };
 static PUBLISH: Endpoint = Endpoint {
     id: "publish",
@@ -2449,7 +2507,7 @@ static ACKNOWLEDGE_ALARM: Endpoint = Endpoint {
 
 impl Route {
     /// Every endpoint, in reading order.
-    pub const ALL: [&'static Endpoint; 116] = [
+    pub const ALL: [&'static Endpoint; 118] = [
         &LOGIN,
         &REFRESH,
         &LOGOUT,
@@ -2460,6 +2518,8 @@ impl Route {
         &DISABLE_TOTP,
         &REGISTER,
         &LIST_MODELS,
+        &DELETE_MODELS,
+        &RESTORE_MODELS,
         &PUBLISH,
         &PUBLISH_FILE,
         &SHOW_MODEL,
@@ -2619,6 +2679,8 @@ impl Route {
             Self::PreviewRetention { .. } => &PREVIEW_RETENTION,
             Self::RunRetention { .. } => &RUN_RETENTION,
             Self::ListModels => &LIST_MODELS,
+            Self::DeleteModels => &DELETE_MODELS,
+            Self::RestoreModels => &RESTORE_MODELS,
             Self::Publish => &PUBLISH,
             Self::PublishFile { .. } => &PUBLISH_FILE,
             Self::ShowModel { .. } => &SHOW_MODEL,

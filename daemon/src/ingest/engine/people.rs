@@ -46,7 +46,7 @@ impl Engine {
 
     pub(super) fn claim(&mut self, id: ItemId, purpose: Purpose) -> Result<Claimed, RegistryError> {
         let state = self.shared.table().item(id).map(|item| item.state).ok_or_else(|| not_found(id))?;
-        let was = serde_json::to_value(state).ok().and_then(|word| Some(word.as_str()?.to_owned())).unwrap_or_default();
+        let was = state.as_str().to_owned();
         let conflict = |text: &str| Err(RegistryError::Conflict(text.to_owned()));
         if let Some(refused) = self.refused.get_mut(&id) {
             if std::mem::replace(&mut refused.claimed, true) {

@@ -318,7 +318,7 @@ async fn deleting_versions() {
     let viewer = bench.registry.versions(&someone(Role::Viewer), &m, 10, Seek::First).await.unwrap().value;
     assert_eq!((viewer.total, viewer.items.len()), (Some(2), 2));
     let restored = done(bench.registry.restore_version(&admin, &m, number(3)).await).value;
-    assert_eq!((restored.value.state, latest().await), (State::Available, Some(number(3))));
+    assert_eq!((restored.value.state, latest().await), (State::Available.into(), Some(number(3))));
     done(bench.registry.purge_version(&admin, &m, number(3), "gone").await);
     bench.wait_for_bytes(&sha256(b"3"), false).await;
     assert_eq!(bench.publish("m", b"4").await.version.version, number(4));
@@ -399,7 +399,7 @@ async fn the_gate() {
     let forbidden = bench.registry.release(&someone(Role::Contributor), &m, number(2), reason, false).await;
     assert!(matches!(refused(forbidden), RegistryError::Forbidden { .. }));
     let released = done(bench.registry.release(&admin, &m, number(2), reason, false).await).value;
-    assert_eq!((released.value.state, released.value.state_reason.as_deref()), (State::Available, Some(reason)));
+    assert_eq!((released.value.state, released.value.state_reason.as_deref()), (State::Available.into(), Some(reason)));
     assert!(matches!(
         refused(bench.registry.release(&admin, &m, number(2), reason, false).await),
         RegistryError::Conflict(_)

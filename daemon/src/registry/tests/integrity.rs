@@ -82,7 +82,7 @@ async fn verify_for(bench: &Bench, digest: Digest, looker: Looker) -> Verified {
 
 async fn state(bench: &Bench, name: &str) -> (State, String) {
     let info = bench.registry.version(&someone(Role::Admin), &model(name), Version::FIRST).await.unwrap();
-    (info.value.value.state, info.value.value.state_reason.unwrap_or_default())
+    (info.value.value.state.known().unwrap(), info.value.value.state_reason.unwrap_or_default())
 }
 
 fn is_wrong(verified: &Verified, wanted: DamageKind) -> bool {

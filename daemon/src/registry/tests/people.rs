@@ -78,7 +78,7 @@ async fn registration() {
     assert!(matches!(refused(register(&admin, "System", PASSWORD, None).await), RegistryError::Invalid(_)));
     assert!(matches!(refused(register(&admin, "a", "password1234", None).await), RegistryError::WeakPassword(_)));
     let made = done(register(&keyed(admin.clone(), "k"), "Alice", PASSWORD, None).await);
-    assert_eq!((made.value.value.username.as_str(), made.value.value.role), ("alice", Role::Viewer));
+    assert_eq!((made.value.value.username.as_str(), made.value.value.role), ("alice", Role::Viewer.into()));
     assert_eq!(bench.proven(&made.receipt.unwrap()), "user.create");
     assert!(matches!(refused(register(&admin, "alice", PASSWORD, None).await), RegistryError::Conflict(_)));
     let again = done(register(&keyed(admin.clone(), "k"), "Alice", PASSWORD, None).await);

@@ -115,7 +115,7 @@ pub(super) fn page(inner: &Inner, view: &dyn View, listing: &UserListing) -> Res
         let (sessions, tokens) = (view.sessions_of(&user.id)?, view.api_tokens_of(&user.id)?);
         let shown = render::user(user, &sessions, &tokens, failed, now_ms);
         let totp = totp::is_on(view.second_factor(&user.id)?.as_ref());
-        items.push(User { grants: grants::of(view, &user.id)?, totp, ..shown });
+        items.push(User { grants: grants::told(view, &user.id)?, totp, ..shown });
     }
     Ok(Page { items, total: Some(total), next_cursor, prev_cursor })
 }

@@ -12,15 +12,18 @@ use crate::cli::plain::ROWS_MAX;
 use crate::cli::{What, wrong_answer};
 use crate::event::{Code, EventKind, Key};
 use crate::export::{Format, Kind};
+use crate::filter::{model_query, settled};
 use crate::run::bare::GIVE_UP;
 use crate::state::deeds::{Tier, grants_in_words};
 use crate::state::{Overlay, Screen};
 use crate::terminal::output_columns;
+use crate::time::counted;
 use crate::update::{
-    acknowledge, change_password, check, download, export, full_time, log_out, set, set_up_factor, sign_in_again,
-    trust_key, undo, upload,
+    acknowledge, begin_sweep, change_password, check, download, export, full_time, log_out, set, set_up_factor,
+    shown_zone, sign_in_again, trust_key, undo, upload,
 };
 use crate::view::overlay_lines;
+use common::client::Sweep;
 
 /// Rows of a page.
 const PAGE: u32 = 20;
@@ -311,6 +314,27 @@ impl Plain {
         self.say_lines(&health_text(&status.body, &ready, self.bare.skew_seconds()))
     }
 
+    /// All models that match, once their number was typed.
+    fn sweep(&mut self, sweep: Sweep, filter: &str) -> Result<(), CliError> {
+        let state = self.state();
+        let filter = settled(filter, state.now.wall_seconds, &shown_zone(state)).map_err(CliError::Usage)?;
+        let query = Box::new(model_query(&filter).map_err(CliError::Usage)?);
+        let Answer::Counted(expected) = self.bare.request(Call::Count { sweep, query: query.clone() })? else {
+            return Err(wrong_answer());
+        };
+        self.say(&format!("{} match; it is logged", counted(expected, "model")))?;
+        if expected == 0 {
+            return Ok(());
+        }
+        let Some(number) = self.answer("type their number to do it: ", true)? else { return Ok(()) };
+        if number.trim() != expected.to_string() {
+            return self.say("nothing was done");
+        }
+        let actions = begin_sweep(&mut self.bare.engine.state, sweep, query, expected).map_err(CliError::Refused)?;
+        self.bare.act(actions);
+        Ok(())
+    }
+
     // ---- changes ----------------------------------------------------------------------------------------------------
 
     fn change(&mut self, word: &str, rest: &[String]) -> Result<(), CliError> {
@@ -323,6 +347,10 @@ impl Plain {
             options.override_block |= is_override;
             !is_override
         });
+        if let Some(place) = rest.iter().position(|word| word == "--filter") {
+            let filter = rest.drain(place..).skip(1).collect::<Vec<_>>();
+            options.filter = Some(filter.join(" "));
+        }
         if act.word == "edit" && rest.len() == 1 {
             let Some(description) = self.answer("description (empty: as it is): ", true)? else { return Ok(()) };
             let Some(tags) = self.answer("all tags, key=value, key=value (empty: as they are): ", true)? else {
@@ -346,6 +374,7 @@ impl Plain {
                 self.bare.act(actions);
                 return Ok(());
             }
+            Wish::Sweep(sweep, filter) => return self.sweep(sweep, &filter),
             Wish::Change(deed, named) => (deed, named),
         };
         let objects = resolve(&mut self.bare, named)?;
