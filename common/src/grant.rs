@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::known::Known;
@@ -168,28 +168,28 @@ pub struct GrantTold {
     pub pattern: NamePattern,
     /// What holds there.
     pub effect: Known<Effect>,
-    /// It says something besides, which is not known here: a condition, or an end.
-    has_more: bool,
+    /// What it says besides, which is not known here: a condition, or an end.
+    more: BTreeMap<String, Value>,
 }
 
 impl GrantTold {
     /// The grant; none where something of it is not known.
     pub fn known(&self) -> Option<Grant> {
-        let effect = self.effect.known().filter(|_| !self.has_more)?;
+        let effect = self.effect.known().filter(|_| self.more.is_empty())?;
         Some(Grant { pattern: self.pattern.clone(), effect })
     }
 }
 
 impl From<Grant> for GrantTold {
     fn from(grant: Grant) -> Self {
-        Self { pattern: grant.pattern, effect: grant.effect.into(), has_more: false }
+        Self { pattern: grant.pattern, effect: grant.effect.into(), more: BTreeMap::new() }
     }
 }
 
 /// No [`Grant`] reads as one that is not known.
 impl fmt::Display for GrantTold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}{}", self.pattern, self.effect, if self.has_more { " (and more)" } else { "" })
+        write!(f, "{}:{}{}", self.pattern, self.effect, if self.more.is_empty() { "" } else { " (and more)" })
     }
 }
 
@@ -201,8 +201,8 @@ struct ToldBody {
     role: Option<Known<Role>>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     deny: bool,
-    #[serde(flatten, skip_serializing)]
-    more: BTreeMap<String, IgnoredAny>,
+    #[serde(flatten)]
+    more: BTreeMap<String, Value>,
 }
 
 impl TryFrom<ToldBody> for GrantTold {
@@ -216,7 +216,7 @@ impl TryFrom<ToldBody> for GrantTold {
             (Some(Known::Other(word)), false) => Known::Other(word),
             (None, false) | (Some(_), true) => return Err("a grant has either a `role` or `\"deny\": true`"),
         };
-        Ok(Self { pattern: body.pattern, effect, has_more: !body.more.is_empty() })
+        Ok(Self { pattern: body.pattern, effect, more: body.more })
     }
 }
 
@@ -228,7 +228,7 @@ impl From<GrantTold> for ToldBody {
             Known::Known(Effect::Deny) => None,
             Known::Other(word) => Some(Known::Other(word)),
         };
-        Self { pattern: grant.pattern, deny: role.is_none(), role, more: BTreeMap::new() }
+        Self { pattern: grant.pattern, deny: role.is_none(), role, more: grant.more }
     }
 }
 

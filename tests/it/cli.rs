@@ -580,7 +580,8 @@ fn all_that_match() {
     assert!(line.starts_with("3 of 3 deleted; can be restored until 20"), "{line}");
     assert_eq!(shell.out("get models").lines().count(), 2);
     let back = documents(&shell.out("do restore --filter old/ --yes 3 --json"));
-    assert_eq!((&back[0]["expected"], &back[0]["done"]), (&json!(3), &json!("3 of 3 restored")));
+    assert_eq!((&back[0]["matched"], &back[0]["done"], &back[0]["outcome"]), (&json!(3), &json!(3), &json!("done")));
+    assert!(back[0]["request_id"].is_string(), "{back:?}");
     // What some may not be touched of.
     let vera = daemon.user("vera", Role::Viewer);
     admin.patch("/users/vera", &json!({"grants": [{"pattern": "old/a", "role": "admin"}]})).expect(200);

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
+use common::api::bulk::BulkTotal;
 use common::api::{
     AliasEvent, ApiToken, Artifact, AuditPosition, AuditRow, Excerpt, IngestPage, Me, ModelInfo, ModelRow, Page,
     QuarantineItem, Ready, ReviewInfo, Status, User, UserInfo, VersionInfo,
@@ -550,8 +551,8 @@ pub enum Job {
         sweep: Sweep,
         /// To which.
         query: Box<ModelQuery>,
-        /// How many they must be.
-        expected: u64,
+        /// Which they must be.
+        expected: BulkTotal,
     },
     /// A file to the registry.
     Upload {
@@ -623,7 +624,7 @@ pub enum Answer {
     RecoveryCodes(Vec<Secret>),
     Me(Reply<Me>),
     Models(Reply<Page<ModelRow>>),
-    Counted(u64),
+    Counted(BulkTotal),
     Model(Reply<Box<ModelInfo>>),
     Versions(Reply<Page<VersionInfo>>),
     Users(Reply<Page<User>>),

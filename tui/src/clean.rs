@@ -22,7 +22,7 @@ pub fn is_spelled_out(character: char) -> bool {
         | '\u{e000}'..='\u{f8ff}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
         | '\u{fffe}'..='\u{ffff}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}'
         | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}' | '\u{f0000}'..='\u{10ffff}');
-    is_hidden || !(character.is_ascii() || is_public_assigned(character) || matches!(character, '\u{80}'..='\u{9f}'))
+    is_hidden || !(character.is_ascii() || is_public_assigned(character))
 }
 
 /// Octets that should be text: what is not is spelled out as `<FF>`, and the rest is as it stands.

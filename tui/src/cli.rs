@@ -12,6 +12,7 @@ mod manual;
 mod plain;
 mod progress;
 mod session;
+mod sweep;
 mod tail;
 mod upload;
 mod verify;
@@ -244,7 +245,7 @@ fn try_run(arguments: Arguments, command: Command) -> Result<(), CliError> {
         _ => {}
     }
     let opening = with_password(opening)?;
-    if let Some(asked) = asked.as_ref().filter(|asked| !asked.is_upload()) {
+    if let Some(asked) = asked.as_ref().filter(|asked| !asked.is_upload() && !asked.is_sweep()) {
         return act::act(opening, asked);
     }
     let Opening { client, settings, credential, cache, log_keys } = opening;
@@ -441,11 +442,11 @@ async fn perform(client: &Client, log: &LogSettings, log_keys: &[Verifier], comm
         Command::Fetch { reference, file, output, json } => {
             fetch::fetch(client, &reference, file.as_deref(), output, json, &mut out).await?;
         }
-        command @ Command::Do { .. } => {
-            if let Some(asked) = asked_change(&command).filter(act::Asked::is_upload) {
-                act::send_file(client, &asked, &mut out).await?;
-            }
-        }
+        command @ Command::Do { .. } => match asked_change(&command) {
+            Some(asked) if asked.is_upload() => act::send_file(client, &asked, &mut out).await?,
+            Some(asked) => sweep::sweep(client, &asked, &mut out).await?,
+            None => {}
+        },
         // They need no daemon, or another way to it.
         Command::Login
         | Command::Logout { .. }

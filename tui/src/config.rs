@@ -219,7 +219,7 @@ pub enum Command {
         #[arg(long, value_name = "TIME|never")]
         expires: Option<String>,
         /// delete, restore: all models that match, as --filter of `get models`; --yes takes their number.
-        #[arg(long, value_name = "FILTER")]
+        #[arg(long, value_name = "FILTER", allow_hyphen_values = true)]
         filter: Option<String>,
         /// List the commands, their tier, and what you may.
         #[arg(long)]

@@ -11,6 +11,8 @@ use serde_json::Value;
 use crate::state::audit;
 use crate::time::{Edge, TYPED, typed};
 
+/// Letters by which a field may be mistyped.
+const NEAR_MAX: usize = 2;
 /// The fields of an audit filter.
 pub const AUDIT_FIELDS: [&str; 8] = ["actor", "action", "outcome", "target", "ip", "since", "until", "index"];
 /// The fields of a filter for models.
@@ -128,7 +130,7 @@ pub fn audit_query(text: &str) -> Result<AuditQuery, String> {
                 compare_entries(&mut query, "index", "<=", value)?;
                 continue;
             }
-            unknown => return Err(format!("no field {unknown}: did you mean {}?", nearest(unknown))),
+            unknown => return Err(format!("no field {unknown}: {}", meant(unknown, "", &AUDIT_FIELDS, ""))),
         };
         if !place.is_empty() {
             return Err(format!("{field}: is there twice"));
@@ -181,8 +183,7 @@ fn compare_entries(query: &mut AuditQuery, field: &str, sign: &str, value: &str)
 fn left_out<'a>(word: &'a str, known: &[&'static str], count: usize) -> Result<Option<(&'a str, &'a str)>, String> {
     let Some((field, value)) = word.strip_prefix('-').and_then(|pair| pair.split_once(':')) else { return Ok(None) };
     if !known.contains(&field) {
-        let near = nearest_of(field, known);
-        return Err(format!("nothing is left out by {field}: did you mean -{near}?"));
+        return Err(format!("nothing is left out by {field}: {}", meant(field, "-", known, "")));
     }
     if value.is_empty() {
         return Err(format!("-{field}: needs a value"));
@@ -312,13 +313,16 @@ pub fn model_query(text: &str) -> Result<ModelQuery, String> {
             }
             "tag" => return Err(format!("tag:{value}: is written tag:key=value")),
             "state" => {
+                if query.state.is_some() {
+                    return Err("state: is there twice".to_owned());
+                }
                 let state = STATES.into_iter().find(|state| state.as_str() == value);
                 query.state = Some(state.ok_or_else(|| {
                     format!("state:{value}: a state is one of available, quarantined, deprecated, deleted")
                 })?);
                 continue;
             }
-            unknown => return Err(format!("no field {unknown}: did you mean {}?", nearest_of(unknown, &MODEL_FIELDS))),
+            unknown => return Err(format!("no field {unknown}: {}", meant(unknown, "", &MODEL_FIELDS, ""))),
         };
         if !place.is_empty() {
             return Err(format!("{field}: is there twice"));
@@ -367,12 +371,18 @@ fn words(text: &str) -> Result<Vec<String>, String> {
     Ok(words)
 }
 
-fn nearest(field: &str) -> &'static str {
-    nearest_of(field, &AUDIT_FIELDS)
-}
-
 fn nearest_of(field: &str, known: &[&'static str]) -> &'static str {
     known.iter().copied().min_by_key(|known| distance(field, known)).unwrap_or_default()
+}
+
+/// `did you mean role?`, or what there is where nothing is near.
+fn meant(field: &str, sign: &str, known: &[&'static str], end: &str) -> String {
+    let near = nearest_of(field, known);
+    if distance(field, near) <= NEAR_MAX.max(field.chars().count() / 3) {
+        return format!("did you mean {sign}{near}{end}?");
+    }
+    let all: Vec<String> = known.iter().map(|known| format!("{sign}{known}{end}")).collect();
+    format!("there is {}", all.join(", "))
 }
 
 /// The fields of a filter for the quarantine.
@@ -395,9 +405,7 @@ const UNTIL_OF_MODELS: &str = "models are found by what changed since then: upda
 /// Refuses what would be a comparison: nothing of these lists is compared.
 fn not_compared(word: &str, known: &[&'static str]) -> Result<(), String> {
     match compared(word) {
-        Some((field, ..)) => {
-            Err(format!("nothing is compared by {field} here: did you mean {}:?", nearest_of(field, known)))
-        }
+        Some((field, ..)) => Err(format!("nothing is compared by {field} here: {}", meant(field, "", known, ":"))),
         None => Ok(()),
     }
 }
@@ -411,6 +419,7 @@ pub fn held_query(text: &str) -> Result<HeldQuery, String> {
     let mut query = HeldQuery::default();
     let all = self::words(text)?;
     let mut words: Vec<&str> = Vec::new();
+    let mut has_state = false;
     let is_blocked = |sign: &str, value: &str| match value {
         "waiting" => Ok(false),
         "blocked" => Ok(true),
@@ -424,6 +433,7 @@ pub fn held_query(text: &str) -> Result<HeldQuery, String> {
         if let Some((field, value)) = left_out(word, &HELD_NOT_FIELDS, query.not.len())? {
             match field {
                 "state" => {
+                    once(&mut has_state)?;
                     query.blocked = !is_blocked("-", value)?;
                     continue;
                 }
@@ -443,6 +453,7 @@ pub fn held_query(text: &str) -> Result<HeldQuery, String> {
         }
         let place = match field {
             "state" => {
+                once(&mut has_state)?;
                 query.blocked = is_blocked("", value)?;
                 continue;
             }
@@ -452,7 +463,7 @@ pub fn held_query(text: &str) -> Result<HeldQuery, String> {
                 verdict_of("", value)?;
                 &mut query.verdict
             }
-            unknown => return Err(format!("no field {unknown}: did you mean {}?", nearest_of(unknown, &HELD_FIELDS))),
+            unknown => return Err(format!("no field {unknown}: {}", meant(unknown, "", &HELD_FIELDS, ""))),
         };
         if !place.is_empty() {
             return Err(format!("{field}: is there twice"));
@@ -462,6 +473,11 @@ pub fn held_query(text: &str) -> Result<HeldQuery, String> {
     query.q = all_of(&words);
     at_most(&query.q, INGEST_CHARS_MAX)?;
     Ok(query)
+}
+
+/// Of two states there are, one at most is asked for or left out.
+fn once(said: &mut bool) -> Result<(), String> {
+    if std::mem::replace(said, true) { Err("state: is there twice".to_owned()) } else { Ok(()) }
 }
 
 fn at_most(text: &str, most: usize) -> Result<(), String> {
@@ -476,6 +492,7 @@ pub fn user_query(text: &str) -> Result<UserQuery, String> {
     let mut query = UserQuery::default();
     let all = self::words(text)?;
     let mut words: Vec<&str> = Vec::new();
+    let mut has_state = false;
     let is_disabled = |sign: &str, value: &str| match value {
         "active" => Ok(false),
         "disabled" | "locked" => Ok(true),
@@ -484,6 +501,7 @@ pub fn user_query(text: &str) -> Result<UserQuery, String> {
     for word in all.iter().map(String::as_str) {
         if let Some((field, value)) = left_out(word, &USER_NOT_FIELDS, query.not.len())? {
             if field == "state" {
+                once(&mut has_state)?;
                 query.disabled = Some(!is_disabled("-", value)?);
             } else {
                 let role: Role = value.parse()?;
@@ -496,9 +514,12 @@ pub fn user_query(text: &str) -> Result<UserQuery, String> {
             None => words.push(word),
             Some(("role", _)) if query.role.is_some() => return Err("role: is there twice".to_owned()),
             Some(("role", value)) => query.role = Some(value.parse()?),
-            Some(("state", value)) => query.disabled = Some(is_disabled("", value)?),
+            Some(("state", value)) => {
+                once(&mut has_state)?;
+                query.disabled = Some(is_disabled("", value)?);
+            }
             Some((field, _)) => {
-                return Err(format!("no field {field}: did you mean {}?", nearest_of(field, &USER_FIELDS)));
+                return Err(format!("no field {field}: {}", meant(field, "", &USER_FIELDS, "")));
             }
         }
     }

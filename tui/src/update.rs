@@ -1028,7 +1028,10 @@ fn take(state: &mut State, id: RequestId, asked: &Asked, answer: Answer, out: &m
                 let goal = goal.and_then(|goal| state.users.list.rows().find(|user| user.username.as_str() == goal));
                 match goal.map(Row::key) {
                     Some(key) => drop(state.users.list.select(&key)),
-                    None if !is_there => say(state, Level::Warning, "the selected user is gone", out),
+                    // What was done to it is on the message line, and is why.
+                    None if !is_there && !state.changes.is_told(at.ms) => {
+                        say(state, Level::Warning, "the selected user is gone from this list", out);
+                    }
                     None => {}
                 }
             }

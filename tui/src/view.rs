@@ -885,7 +885,7 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         }
     } else if let Some(form) = &state.new_password {
         let last: &[&str] = if form.is_demanded { &["Esc clear", "C-c quit"] } else { &["Esc leave"] };
-        for text in ["Enter change it", "Tab next"].iter().chain(last) {
+        for text in ["Enter next, then change it", "Tab next"].iter().chain(last) {
             hint(text, Tone::Dim);
         }
     } else if let Some(form) = &state.enrol {

@@ -2,22 +2,22 @@
 //! found is not known here.
 
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 /// A line of the answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum BulkLine {
     /// A model was changed.
     Done(BulkDone),
     /// A model was not.
     Failed(BulkFailed),
-    /// The end. An answer without it was cut off: what it does not tell of may have been changed or not.
+    /// The end. An answer without it was cut off, or given up because the log can't be written or the session has ended: what it
+    /// does not tell of may have been changed or not.
     Total(BulkTotal),
 }
 
 /// A model that was changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BulkDone {
     /// Its id.
     pub id: String,
@@ -31,7 +31,7 @@ pub struct BulkDone {
 }
 
 /// A model that was not changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BulkFailed {
     /// Its id.
     pub id: String,
@@ -45,7 +45,7 @@ pub struct BulkFailed {
 }
 
 /// What it came to.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BulkTotal {
     /// Models that matched when it began.
     pub matched: u64,
@@ -53,4 +53,6 @@ pub struct BulkTotal {
     pub done: u64,
     /// Of them, refused.
     pub failed: u64,
+    /// SHA-256 of their ids, in ascending order, a line each: the same set has the same. As `set` it says which are meant.
+    pub set: String,
 }

@@ -19,42 +19,52 @@ pub enum Sweep {
 }
 
 impl Client {
-    /// How many models match, of those that a sweep would be about; nothing is done.
+    /// Which models match, of those that a sweep would be about; nothing is done.
     ///
     /// # Errors
     /// [`crate::problem::ProblemType::Forbidden`] without `model.delete`; [`crate::problem::ProblemType::Invalid`] for values
     /// the daemon doesn't take, or where more match than one request changes; those of every call.
-    pub async fn count_models(&self, sweep: Sweep, query: &ModelQuery) -> Result<u64, ClientError> {
+    pub async fn count_models(&self, sweep: Sweep, query: &ModelQuery) -> Result<BulkTotal, ClientError> {
         let mut told = self.sweep(sweep, query, None).await?;
         while let Some(line) = told.next().await? {
-            if let BulkLine::Total(BulkTotal { matched, .. }) = line {
-                return Ok(matched);
+            if let BulkLine::Total(total) = line {
+                return Ok(total);
             }
         }
         Err(ClientError::Protocol("how many match was not said".to_owned()))
     }
 
-    /// Changes all models that match, if they are `expected` many. What it tells ends with the total; dropped before, what is
-    /// not under way yet is not done.
+    /// Changes all models that match, if they are those of `expected`. What it tells ends with the total; dropped before, what
+    /// is not under way yet is not done.
     ///
     /// # Errors
-    /// As of [`Client::count_models`]; [`crate::problem::ProblemType::Conflict`] where others match by now.
+    /// As of [`Client::count_models`], where [`ClientError::Offline`] and [`ClientError::Timeout`] say that it may have begun;
+    /// [`crate::problem::ProblemType::Conflict`] where others match by now.
     pub async fn change_models(
         &self,
         sweep: Sweep,
         query: &ModelQuery,
-        expected: u64,
+        expected: &BulkTotal,
     ) -> Result<BulkLines, ClientError> {
         self.sweep(sweep, query, Some(expected)).await
     }
 
-    async fn sweep(&self, sweep: Sweep, query: &ModelQuery, expected: Option<u64>) -> Result<BulkLines, ClientError> {
+    async fn sweep(
+        &self,
+        sweep: Sweep,
+        query: &ModelQuery,
+        expected: Option<&BulkTotal>,
+    ) -> Result<BulkLines, ClientError> {
         let (method, target) = match sweep {
             Sweep::Delete => (Method::DELETE, Target::new(&["models"])),
             Sweep::Restore => (Method::POST, Target::new(&["models:restore"])),
         };
         let dry_run = if expected.is_none() { "true" } else { "" };
-        let target = query.wanted(target).number("expected", expected).param("dry_run", dry_run);
+        let target = query
+            .wanted(target)
+            .number("expected", expected.map(|expected| expected.matched))
+            .param("set", expected.map_or("", |expected| &expected.set))
+            .param("dry_run", dry_run);
         let reply = self.open(method, target, NDJSON, &[]).await?;
         if reply.body.status() != StatusCode::OK {
             return Err(ClientError::Protocol(format!("status {} to a change of many models", reply.body.status())));
@@ -82,6 +92,10 @@ impl BulkLines {
         loop {
             if let Some(end) = self.held.iter().position(|octet| *octet == b'\n') {
                 let line = self.held.split_to(end + 1);
+                // It goes on.
+                if line.trim_ascii().is_empty() {
+                    continue;
+                }
                 let line = serde_json::from_slice(&line)
                     .map_err(|cause| ClientError::Protocol(format!("a line doesn't fit: {cause}")))?;
                 return Ok(Some(line));

@@ -77,7 +77,7 @@ const EMPTY_PAGE: &str = r#"{"items":[],"total":0,"next_cursor":null}"#;
 const TOKEN: &str = r#"{"access_token":"t0ken","token_type":"bearer","expires_in":1800,"role":"admin",
     "username":"alice","must_change_password":false}"#;
 
-/// The token of a login is sent with what follows, over the same connection, and forgotten at logout.
+/// An address is read without a way to it as with one.
 #[test]
 fn addresses_without_a_way() {
     for url in ["http://h:1", "http://127.0.0.1", "https://h", "https://h:8443", "unix:/run/x.sock"] {
@@ -88,6 +88,7 @@ fn addresses_without_a_way() {
     assert_eq!(super::address_of("nonsense"), None);
 }
 
+/// The token of a login is sent with what follows, over the same connection, and forgotten at logout.
 #[test]
 fn login_then_calls_reuse_the_connection() {
     let (address, server) =

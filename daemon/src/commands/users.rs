@@ -182,22 +182,21 @@ fn grants_shown(user: &User) -> String {
 impl Way {
     /// A user's grants, and the tag that the user has with them.
     async fn grants(&mut self, name: &UserName) -> Result<(Vec<Grant>, Option<String>), Failed> {
+        // All of them are sent back: none may be left out because it is not known here.
+        let known = |grant: &GrantTold| {
+            let why = || Failed::new(Exit::Internal, format_args!("{name} has {grant}, which is not known here"));
+            grant.known().ok_or_else(why)
+        };
         match self {
             Self::Running(operator) => {
                 let target = format!("/users/{name}");
                 let (user, tag) = ask_tagged::<User>(operator, Method::GET, &target, None, "try again", None).await?;
-                // All of them are sent back: none may be left out because it is not known here.
-                let known = |grant: &GrantTold| {
-                    let why =
-                        || Failed::new(Exit::Internal, format_args!("{name} has {grant}, which is not known here"));
-                    grant.known().ok_or_else(why)
-                };
                 Ok((user.grants.iter().map(known).collect::<Result<_, _>>()?, tag))
             }
             // Nobody else is at it.
             Self::Stopped(registry) => {
                 let user = registry.user(&here(), name).await.map_err(failed)?.value.value.user;
-                Ok((user.grants.iter().filter_map(GrantTold::known).collect(), None))
+                Ok((user.grants.iter().map(known).collect::<Result<_, _>>()?, None))
             }
         }
     }

@@ -2,11 +2,10 @@
 //! render. What a verdict is worth is not known here.
 
 use common::api::{NewNote, NoteAdded};
-use common::name::UserName;
 use http::StatusCode;
 use serde::Deserialize;
 
-use crate::http::params::{self, Limit, NOT_MAX};
+use crate::http::params::{self, ActorName, Limit, NOT_MAX};
 use crate::http::problem::Refused;
 use crate::http::{Answer, Call, body, changed, respond};
 use crate::registry::cursor::Seek;
@@ -28,7 +27,7 @@ struct Query {
     q: Option<String>,
     rule: Option<String>,
     verdict: Option<Verdict>,
-    sender: Option<UserName>,
+    sender: Option<ActorName>,
     #[serde(default)]
     not: Vec<String>,
     #[serde(default)]
@@ -73,8 +72,8 @@ fn unlike(text: &str) -> Result<HeldUnlike, &'static str> {
             Ok(HeldUnlike::Verdict(verdict.to_owned()))
         }
         ("verdict", _) => Err("names a verdict that there is not"),
-        ("sender", name) => match name.parse::<UserName>() {
-            Ok(name) => Ok(HeldUnlike::Sender(name.into())),
+        ("sender", name) => match name.parse::<ActorName>() {
+            Ok(name) => Ok(HeldUnlike::Sender(name.0)),
             Err(_) => Err("names no user"),
         },
         _ => Err("names a field that is not `rule`, `verdict` or `sender`"),
@@ -110,7 +109,7 @@ pub(crate) async fn quarantine(call: &Call) -> Answer {
         q,
         rule,
         verdict: verdict.map(|verdict| verdict.as_str().to_owned()),
-        sender: sender.map(String::from),
+        sender: sender.map(|name| name.0),
         not: unlikes,
         limit: limit.0,
         seek: Seek::of(cursor, before)?,

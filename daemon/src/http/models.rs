@@ -5,11 +5,11 @@ pub(crate) mod bulk;
 mod parameters;
 
 use common::api::{ModelChanged, ModelPatch, State};
-use common::name::{Alias, UserName};
+use common::name::Alias;
 use http::StatusCode;
 use serde::Deserialize;
 
-use crate::http::params::{self, Limit, NOT_MAX, Time};
+use crate::http::params::{self, ActorName, Limit, NOT_MAX, Time};
 use crate::http::problem::Refused;
 use crate::http::{Answer, Call, body, changed, respond};
 use crate::registry::cursor::Seek;
@@ -40,7 +40,7 @@ struct Listing {
     dtype: Vec<String>,
     verdict: Option<Verdict>,
     alias: Option<Alias>,
-    uploader: Option<UserName>,
+    uploader: Option<ActorName>,
     since: Option<Time>,
     #[serde(default)]
     not: Vec<String>,
@@ -184,7 +184,7 @@ fn listing(query: Listing) -> Result<ModelListing, Refused> {
         dtypes: query.dtype,
         verdict: query.verdict.map(|verdict| verdict.as_str().to_owned()),
         alias: query.alias,
-        uploader: query.uploader.map(String::from),
+        uploader: query.uploader.map(|name| name.0),
         since_ms: query.since.map(|time| time.0),
         not,
         features,
@@ -223,8 +223,8 @@ fn unlike(text: &str) -> Result<ModelUnlike, String> {
         "format" if is_format(value) => Ok(ModelUnlike::Format(value.to_owned())),
         "format" => Err("names something that is no format".to_owned()),
         "alias" => value.parse().map(ModelUnlike::Alias).map_err(|why| format!("names no alias: {why}")),
-        "uploader" => match value.parse::<UserName>() {
-            Ok(name) => Ok(ModelUnlike::Uploader(name.into())),
+        "uploader" => match value.parse::<ActorName>() {
+            Ok(name) => Ok(ModelUnlike::Uploader(name.0)),
             Err(why) => Err(format!("names no user: {why}")),
         },
         _ => Err("names a field that is not `tag`, `state`, `verdict`, `format`, `alias` or `uploader`".to_owned()),

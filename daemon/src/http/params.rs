@@ -4,7 +4,7 @@
 use std::fmt;
 
 use common::audit::INTEGER_MAX;
-use common::name::{Alias, ArtifactPath, HookId, ItemId, ModelRef, UploadId, UserName, Version};
+use common::name::{Alias, ArtifactPath, HookId, ItemId, ModelRef, RESERVED_USER_NAMES, UploadId, UserName, Version};
 use common::token::TokenId;
 use jiff::Timestamp;
 use serde::de::{Deserialize, Deserializer, Visitor};
@@ -83,6 +83,28 @@ pub(crate) fn index(text: &str) -> Result<u64, RegistryError> {
 fn existing<T: std::str::FromStr>(what: &str, text: &str) -> Result<T, RegistryError> {
     // Of a hostile value no more is said than that.
     text.parse().map_err(|_impossible: T::Err| RegistryError::not_found(format!("such {what}")))
+}
+
+/// The name of somebody who did something: a user, or one of the system's own, such as `watcher`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ActorName(pub String);
+
+impl std::str::FromStr for ActorName {
+    type Err = <UserName as std::str::FromStr>::Err;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let folded = text.to_ascii_lowercase();
+        if RESERVED_USER_NAMES.contains(&folded.as_str()) {
+            return Ok(Self(folded));
+        }
+        text.parse::<UserName>().map(|name| Self(name.into()))
+    }
+}
+
+impl<'de> Deserialize<'de> for ActorName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
 }
 
 /// `limit`: rows of a page.

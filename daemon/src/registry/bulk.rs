@@ -1,6 +1,6 @@
 //! Many models changed by one request: those that match, each by its own entry as if it had been named alone, each told for
-//! itself. Which they are is fixed before the first is touched, and must be as many as whoever asks says: a filter that fits
-//! more than was looked at changes nothing.
+//! itself. Which they are is fixed before the first is touched, and must be those, or as many, as whoever asks says. Whoever asks
+//! must be allowed still when each is changed, and listen.
 
 use std::sync::Arc;
 
@@ -9,9 +9,10 @@ use common::audit::{Action, Target};
 use common::name::{ModelId, ModelKey, ModelName, ModelRef, Select};
 use common::role::Permission;
 use futures_util::StreamExt as _;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
-use crate::registry::access::{Caller, RequestMeta};
+use crate::registry::access::Caller;
 use crate::registry::commit::Note;
 use crate::registry::error::{Done, Failure, RegistryError};
 use crate::registry::fetch::{LIMIT_MAX, ModelListing};
@@ -42,8 +43,17 @@ pub struct BulkRequest {
     pub deed: BulkDeed,
     /// To which models; its place and its length of pages mean nothing.
     pub listing: ModelListing,
-    /// How many they must be; none where nothing is done and only their number is told.
-    pub expected: Option<u64>,
+    /// Which they must be; none where nothing is done and only what matches is told.
+    pub expected: Option<Expected>,
+}
+
+/// Which models somebody means.
+#[derive(Debug)]
+pub struct Expected {
+    /// How many.
+    pub count: u64,
+    /// Their set, as an earlier answer gave it; none where the number is enough.
+    pub set: Option<String>,
 }
 
 /// What is told of it.
@@ -66,7 +76,15 @@ pub enum BulkStep {
         done: u64,
         /// Of them, refused.
         failed: u64,
+        /// SHA-256 of their ids.
+        set: String,
     },
+}
+
+/// The models that a request is about.
+struct Matching {
+    models: Vec<(ModelId, ModelName)>,
+    set: String,
 }
 
 impl Registry {
@@ -88,22 +106,27 @@ impl Registry {
         };
         let note = Note::event(action, Target::new("model", "*"));
         inner.permit(caller, Permission::ModelDelete, &note).await?;
-        let models = match self.matching(caller, deed, listing).await {
-            Ok(models) => models,
+        let found = self.matching(caller, deed, listing).await;
+        let Some(expected) = expected else {
+            // It is a list of models, of which the number alone is told.
+            let note = Note::event(Action::ModelList, Target::new("model", "*"));
+            let Matching { models, set } = inner.told(caller, note, found).await?.value;
+            let (tell, told) = mpsc::channel(LINES_MAX);
+            let total = BulkStep::Total { matched: models.len() as u64, done: 0, failed: 0, set };
+            // There is room, and somebody who listens.
+            drop(tell.try_send(total));
+            return Ok(told);
+        };
+        let found = match found {
+            Ok(found) => found,
             Err(error) => return Err(inner.refuse(caller, note, error).await),
         };
-        let matched = models.len() as u64;
-        if let Some(expected) = expected.filter(|expected| *expected != matched) {
-            let what = format!(
-                "{matched} models match, and not {expected}, so nothing was done; look at them again and send the number \
-                 that you mean"
-            );
+        if let Some(what) = expected.differs(&found) {
             return Err(inner.refuse(caller, note, RegistryError::Conflict(what)).await);
         }
         let (tell, told) = mpsc::channel(LINES_MAX);
-        let work = Work { inner: Arc::clone(inner), caller: alone(caller), deed, tell };
-        let models = if expected.is_some() { models } else { Vec::new() };
-        inner.tasks.spawn(work.run(matched, models));
+        let work = Work { inner: Arc::clone(inner), caller: caller.clone(), deed, tell };
+        inner.tasks.spawn(work.run(found));
         Ok(told)
     }
 
@@ -113,7 +136,7 @@ impl Registry {
         caller: &Caller,
         deed: BulkDeed,
         mut listing: ModelListing,
-    ) -> Result<Vec<(ModelId, ModelName)>, RegistryError> {
+    ) -> Result<Matching, RegistryError> {
         match (deed, listing.state) {
             (BulkDeed::Delete, Some(State::Deleted)) => {
                 return Err(RegistryError::invalid("query.state", "says `deleted`: those are deleted already"));
@@ -127,10 +150,40 @@ impl Registry {
         // By what a list shows: the number is one that whoever asks has seen there.
         let sight = Sight::of(caller, Permission::ModelRead);
         if !listing.is_open_to(&sight) {
-            return Ok(Vec::new());
+            return Ok(Matching::new(Vec::new()));
         }
         let query = ModelQuery { limit: LIMIT_MAX, ..listing.query(&sight) };
-        self.inner.scan_for(caller, move |view| collect(view, query)).await
+        self.inner.scan_for(caller, move |view| Ok(Matching::new(collect(view, query)?))).await
+    }
+}
+
+impl Matching {
+    fn new(models: Vec<(ModelId, ModelName)>) -> Self {
+        let mut ids: Vec<ModelId> = models.iter().map(|(id, _name)| *id).collect();
+        ids.sort_unstable();
+        let mut hash = Sha256::new();
+        for id in ids {
+            hash.update(format!("{id}\n"));
+        }
+        let set = hex::encode(hash.finalize());
+        Self { models, set }
+    }
+}
+
+impl Expected {
+    /// Why these are not those that are meant.
+    fn differs(&self, found: &Matching) -> Option<String> {
+        let matched = found.models.len() as u64;
+        if matched != self.count {
+            return Some(format!(
+                "{matched} models match, and not {}, so nothing was done; look at them again and send the number that you mean",
+                self.count
+            ));
+        }
+        let is_other = self.set.as_ref().is_some_and(|set| *set != found.set);
+        is_other.then(|| {
+            format!("{matched} models match, but not those that did before, so nothing was done; look at them again")
+        })
     }
 }
 
@@ -151,13 +204,6 @@ fn collect(records: &dyn Records, mut query: ModelQuery) -> Result<Vec<(ModelId,
     }
 }
 
-/// The caller, without conditions that were meant for one thing.
-fn alone(caller: &Caller) -> Caller {
-    let request =
-        caller.request.clone().map(|request| RequestMeta { idempotency_key: None, if_match: None, ..request });
-    Caller { actor: caller.actor.clone(), request }
-}
-
 /// A request under way.
 struct Work {
     inner: Arc<Inner>,
@@ -166,38 +212,75 @@ struct Work {
     tell: mpsc::Sender<BulkStep>,
 }
 
+/// What became of one.
+enum Came {
+    /// It was changed: its entry, and until when it can be restored.
+    Done(u64, Option<i64>),
+    /// It was not, and the next may be.
+    Refused(RegistryError),
+    /// It was not, nor will any other be.
+    Over(RegistryError),
+    /// It isn't known, or nobody listens any more.
+    Lost,
+}
+
 impl Work {
-    async fn run(self, matched: u64, models: Vec<(ModelId, ModelName)>) {
-        let (mut done, mut failed) = (0, 0);
+    async fn run(self, Matching { models, set }: Matching) {
+        let (matched, mut done, mut failed) = (models.len() as u64, 0, 0);
         {
             let mut results = futures_util::stream::iter(models).map(|model| self.change(model)).buffered(AT_ONCE);
-            while let Some((id, name, result)) = results.next().await {
+            while let Some((id, name, came)) = results.next().await {
+                let is_over = matches!(came, Came::Over(_));
+                let result = match came {
+                    Came::Done(index, until_ms) => Ok((index, until_ms)),
+                    Came::Refused(error) | Came::Over(error) => Err(error),
+                    // Without a total, which says that it is not all.
+                    Came::Lost => return,
+                };
                 if result.is_ok() {
                     done += 1
                 } else {
                     failed += 1
                 }
-                if self.tell.send(BulkStep::Model { id, name, result }).await.is_err() {
+                if self.tell.send(BulkStep::Model { id, name, result }).await.is_err() || is_over {
                     return;
                 }
             }
         }
         // Whoever has gone needs no total.
-        drop(self.tell.send(BulkStep::Total { matched, done, failed }).await);
+        drop(self.tell.send(BulkStep::Total { matched, done, failed, set }).await);
     }
 
-    async fn change(
-        &self,
-        (id, name): (ModelId, ModelName),
-    ) -> (ModelId, ModelName, Result<(u64, Option<i64>), RegistryError>) {
+    async fn change(&self, (id, name): (ModelId, ModelName)) -> (ModelId, ModelName, Came) {
+        let came = self.came_of(id).await;
+        (id, name, came)
+    }
+
+    async fn came_of(&self, id: ModelId) -> Came {
+        if self.tell.is_closed() {
+            return Came::Lost;
+        }
+        // It may take minutes: a session that was ended meanwhile, a role or a grant that was taken, counts from the next one on.
+        let caller = match self.inner.caller_now(&self.caller).await {
+            Ok(caller) => caller,
+            Err(error) => return Came::Over(error),
+        };
         let reference = ModelRef { model: ModelKey::Id(id), select: Select::Latest };
         let result = match self.deed {
             BulkDeed::Delete => {
-                logged(self.inner.delete_model(&self.caller, &reference).await, |gone| gone.restorable_until_ms)
+                logged(self.inner.delete_model(&caller, &reference).await, |gone| gone.restorable_until_ms)
             }
-            BulkDeed::Restore => logged(self.inner.restore_model(&self.caller, &reference).await, |_model| None),
+            BulkDeed::Restore => logged(self.inner.restore_model(&caller, &reference).await, |_model| None),
         };
-        (id, name, result)
+        match result {
+            Ok((index, until_ms)) => Came::Done(index, until_ms),
+            Err(RegistryError::AuditUnknown(_)) => Came::Lost,
+            Err(
+                error
+                @ (RegistryError::AuditUnavailable | RegistryError::AuditFull(_) | RegistryError::Unauthenticated),
+            ) => Came::Over(error),
+            Err(error) => Came::Refused(error),
+        }
     }
 }
 

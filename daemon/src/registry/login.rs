@@ -298,6 +298,21 @@ impl Inner {
         .await
     }
 
+    /// A caller as they are now, with the same request: session or token, role and grants may have changed since it came.
+    ///
+    /// # Errors
+    /// `Unauthenticated`: session or API token are over; what the store says.
+    pub(crate) async fn caller_now(&self, caller: &Caller) -> Result<Caller, RegistryError> {
+        // The operator of this machine has no token.
+        if caller.require_token().is_err() {
+            return Ok(caller.clone());
+        }
+        self.store.refresh().await?;
+        let now = self.actor_now(&caller.actor).await?;
+        let actor = Actor { token_expires_at_ms: caller.actor.token_expires_at_ms, ..now };
+        Ok(Caller { actor, request: caller.request.clone() })
+    }
+
     /// Checks a password against a hash, or against nobody's. The limiter is asked twice: at once, so that a flood costs
     /// nothing, and when it is this attempt's turn, so that those that waited together are counted one after another.
     pub(super) async fn check_password(

@@ -10,7 +10,6 @@ use common::audit::{Action, ActorKind, Target};
 use common::grant::allowed;
 use common::name::{ModelName, ModelRef, Version};
 use common::role::Permission;
-use serde::Serialize;
 use serde_json::json;
 
 use crate::clock;
@@ -181,7 +180,7 @@ impl Registry {
 }
 
 /// What something that is held must not be.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HeldUnlike {
     /// A rule that found something, or the beginning of one that ends in `.*`.
     Rule(String),

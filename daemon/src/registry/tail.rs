@@ -412,27 +412,17 @@ impl Rights {
     /// # Errors
     /// Why it may not: `Expired`, `Revoked`, `Failed`.
     pub async fn check(&self) -> Result<(), Ending> {
-        let actor = &self.caller.actor;
-        if actor.token_expires_at_ms.is_some_and(|at_ms| at_ms <= clock::now_ms()) {
+        if self.caller.actor.token_expires_at_ms.is_some_and(|at_ms| at_ms <= clock::now_ms()) {
             return Err(Ending::Expired);
         }
-        // The operator of this machine has no token.
-        if self.caller.require_token().is_err() {
-            return Ok(());
-        }
-        if let Err(error) = self.inner.store.refresh().await {
-            tracing::warn!(error = crate::error_chain(&error), "whether a live tail may go on can't be found out");
-            return Err(Ending::Failed);
-        }
-        let actor = match self.inner.actor_now(actor).await {
-            Ok(actor) => actor,
+        let caller = match self.inner.caller_now(&self.caller).await {
+            Ok(caller) => caller,
             Err(RegistryError::Unauthenticated) => return Err(Ending::Revoked),
             Err(error) => {
-                tracing::error!(error = crate::error_chain(&error), "a live tail's rights can't be read");
+                tracing::error!(error = crate::error_chain(&error), "whether a live tail may go on can't be found out");
                 return Err(Ending::Failed);
             }
         };
-        let caller = Caller { actor, request: None };
         caller.require(Permission::AuditRead).map_err(|_refused: RegistryError| Ending::Revoked)
     }
 }

@@ -18,18 +18,15 @@ use crate::clean::clean;
 use crate::config::{Credential, Opening};
 use crate::edit::LINE_OCTETS_MAX;
 use crate::event::{Code, EventKind, Key};
-use crate::filter::{model_query, settled};
 use crate::run::bare::Bare;
 use crate::state::changes::{Run, Status};
 use crate::state::deeds::{Base, Change, Object, Tier};
 use crate::state::dialog::{Confirm, Dialog};
 use crate::state::forms::Login;
 use crate::state::{State, Who};
-use crate::time::{bytes, counted};
+use crate::time::bytes;
 use crate::transfer::upload::Uploaded;
-use crate::update::{acknowledge, ask_before, begin_sweep};
-use common::client::Sweep;
-use jiff::tz::TimeZone;
+use crate::update::{acknowledge, ask_before};
 
 /// How long it is looked for what became of a change without an answer.
 const UNKNOWN_MAX: Duration = Duration::from_secs(30);
@@ -55,6 +52,11 @@ impl Asked {
     /// Whether a file is to be uploaded.
     pub(super) fn is_upload(&self) -> bool {
         !self.list && self.words.first().is_some_and(|word| word == "upload")
+    }
+
+    /// Whether it is about all that match.
+    pub(super) fn is_sweep(&self) -> bool {
+        !self.list && self.options.filter.is_some()
     }
 
     /// What the words come to, before anybody is asked; none for the list.
@@ -193,10 +195,9 @@ fn number(tier: Tier) -> u8 {
 fn perform(bare: &mut Bare, act: &Act, wish: Wish, asked: &Asked) -> Result<(), CliError> {
     allowed(&bare.engine.state, act)?;
     let (deed, named) = match wish {
-        // It has a way of its own.
-        Wish::Upload { .. } => return Err(wrong_answer()),
+        // They have ways of their own.
+        Wish::Upload { .. } | Wish::Sweep(..) => return Err(wrong_answer()),
         Wish::Acknowledge => return acknowledge_alarm(bare, asked),
-        Wish::Sweep(what, filter) => return sweep(bare, what, &filter, asked),
         Wish::Change(deed, named) => (deed, named),
     };
     let alarmed = bare.engine.state.log.trust.alarm().is_some();
@@ -669,74 +670,4 @@ pub(super) async fn send_file(client: &Client, asked: &Asked, out: &mut impl Wri
         writeln!(out, "{}", clean(&text))?;
     }
     Ok(out.flush()?)
-}
-
-/// Has all that match changed, where the command line names how many they are.
-fn sweep(bare: &mut Bare, sweep: Sweep, filter: &str, asked: &Asked) -> Result<(), CliError> {
-    let now = bare.engine.state.now.wall_seconds;
-    let filter = settled(filter, now, &TimeZone::UTC).map_err(CliError::Usage)?;
-    let query = Box::new(model_query(&filter).map_err(CliError::Usage)?);
-    let Answer::Counted(expected) = bare.request(Call::Count { sweep, query: query.clone() })? else {
-        return Err(wrong_answer());
-    };
-    let word = expected.to_string();
-    match &asked.yes {
-        Some(yes) if *yes == word => {}
-        Some(yes) => {
-            return Err(CliError::Usage(format!(
-                "--yes {yes}: {} match; nothing was done",
-                counted(expected, "model")
-            )));
-        }
-        None => {
-            talk(&format!("{} match", counted(expected, "model")));
-            return Err(CliError::Usage(format!("nothing was done; --yes {word} does it")));
-        }
-    }
-    let number = bare.engine.state.changes.next_run;
-    let actions = begin_sweep(&mut bare.engine.state, sweep, query, expected).map_err(CliError::Refused)?;
-    bare.act(actions);
-    let outcome = job_outcome(bare);
-    let refused: Vec<(String, String)> = bare.engine.state.changes.runs.get(&number).map_or_else(Vec::new, |run| {
-        run.items
-            .iter()
-            .filter_map(|item| match &item.status {
-                Status::Failed(why) => Some((item.change.object.name(), why.clone())),
-                _ => None,
-            })
-            .collect()
-    });
-    let text = outcome?;
-    let mut out = io::stdout().lock();
-    if asked.json {
-        let named = |(name, why): &(String, String)| json!({"name": name, "why": why});
-        let value = json!({
-            "command": asked.words.first(), "filter": filter, "expected": expected, "done": text,
-            "refused": refused.iter().map(named).collect::<Vec<_>>(),
-        });
-        writeln!(out, "{}", document(&value)?)?;
-    } else {
-        writeln!(out, "{}", clean(&text))?;
-    }
-    out.flush()?;
-    for (name, why) in &refused {
-        talk(&format!("{name}: {why}"));
-    }
-    match refused.len() {
-        0 => Ok(()),
-        count => Err(CliError::Refused(format!("{} refused", counted(count as u64, "change")))),
-    }
-}
-
-/// Waits for the end of the newest job; what came of it.
-fn job_outcome(bare: &mut Bare) -> Result<String, CliError> {
-    loop {
-        let job = bare.engine.state.changes.jobs.values().next_back();
-        match job.map(|job| &job.outcome) {
-            Some(Some(Ok(text))) => return Ok(text.clone()),
-            Some(Some(Err(why))) => return Err(CliError::Refused(why.clone())),
-            Some(None) => bare.turn(None),
-            None => return Err(wrong_answer()),
-        }
-    }
 }

@@ -175,7 +175,27 @@ pub struct Changes {
     pub result: Option<String>,
 }
 
+/// One of what runs in the background.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entry {
+    /// A job, by its request.
+    Job(RequestId),
+    /// A run of changes, by its number.
+    Run(u64),
+}
+
 impl Changes {
+    /// All that runs or has run in the background, what began last first.
+    pub fn newest_first(&self) -> Vec<Entry> {
+        let jobs = self.jobs.iter().map(|(id, job)| (job.began.ms, Entry::Job(*id)));
+        let runs = self.runs.iter().map(|(number, run)| (run.began.ms, Entry::Run(*number)));
+        let mut all: Vec<(u64, Entry)> = jobs.chain(runs).collect();
+        // Of one instant what comes later in its map began later.
+        all.reverse();
+        all.sort_by_key(|(began, _)| std::cmp::Reverse(*began));
+        all.into_iter().map(|(_, entry)| entry).collect()
+    }
+
     /// Whether the last result is still on the message line.
     pub fn is_told(&self, now_ms: u64) -> bool {
         self.told_ms.is_some_and(|at| now_ms.saturating_sub(at) <= UNDO_MS)

@@ -610,6 +610,19 @@ impl Change {
 
     /// Whether it has come true, seen what the thing was before and is now; none where that doesn't show it.
     pub fn came_true(&self, before: Option<&Base>, now: &Base) -> Option<bool> {
+        // What a state means that isn't known here can't be told.
+        let is_known = match now {
+            Base::Model(info) => info.model.state.known().is_some(),
+            Base::Version(info) => info.state.known().is_some(),
+            Base::Item(item) => item.state.known().is_some(),
+            Base::User(_) | Base::Intake(_) | Base::Token(_) | Base::Webhook(_) | Base::Quota(_) | Base::Rule(_) => {
+                true
+            }
+        };
+        let is_of_state = !matches!(self.deed, Deed::Alias { .. } | Deed::Edit { .. });
+        if is_of_state && !is_known {
+            return None;
+        }
         match (&self.deed, before, now) {
             // One that was refused leaves the list when it is given up.
             (Deed::Discard { .. }, Some(Base::Item(before)), Base::Item(_))
@@ -649,6 +662,23 @@ impl Change {
         Some(Self { object: self.object.clone(), deed })
     }
 
+    /// The same of several things.
+    pub fn of_many(&self) -> &'static [&'static str] {
+        match (&self.deed, &self.object) {
+            (Deed::Block { .. }, _) => &["They are never handed out. Only a release over the block takes that back."],
+            (Deed::Release { .. }, _) => &["They are handed out from then on, whatever inspection found."],
+            (Deed::Discard { .. }, _) => {
+                &["They become no versions. No file is deleted: refused ones lie in rejected/."]
+            }
+            (Deed::Lock(true), _) => &["Their sessions end at once, and they can't sign in."],
+            (Deed::Delete, Object::User(_)) => &["For good: nobody gets these names again."],
+            (Deed::Delete, Object::Model { .. }) => {
+                &["Their versions are no longer handed out. They can be restored for a time."]
+            }
+            _ => &[],
+        }
+    }
+
     /// What will happen, and what can be done about it later; one sentence a line.
     pub fn consequences(&self, base: Option<&Base>) -> Vec<String> {
         let mut said = Vec::new();
@@ -678,7 +708,9 @@ impl Change {
                 said.push("This can't be undone. What they did stays in the log.".to_owned());
             }
             (Deed::Restore, _) => said.push("It is handed out again as before.".to_owned()),
-            (Deed::Deprecate { .. }, _) => said.push("It is still handed out, with a warning.".to_owned()),
+            (Deed::Deprecate { .. }, _) => {
+                said.push("It is still handed out, with a warning. do release takes that back.".to_owned())
+            }
             (Deed::Release { override_block, .. }, base) => {
                 if let Some(Base::Version(info)) = base {
                     said.extend(distrust(info));
@@ -732,7 +764,7 @@ impl Change {
                 });
             }
             (Deed::Role(role), Some(Base::User(user))) => {
-                said.push(format!("{} -> {role}, from the next request on.", user.role));
+                said.push(format!("{} -> {role}, at once: their sessions end.", user.role));
                 // Of a role that is not known here nobody can say what it gave.
                 let before = user.role.known();
                 said.extend(unknown("the role", &user.role));

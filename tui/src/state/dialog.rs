@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+use common::api::bulk::BulkTotal;
 use common::client::{ModelQuery, Sweep};
 
 use crate::action::RequestId;
@@ -124,8 +125,15 @@ pub struct Sweeping {
     pub filter: String,
     /// The request for how many they are.
     pub asked: Option<RequestId>,
-    /// How many they are, or why that isn't known.
-    pub count: Option<Result<u64, String>>,
+    /// Which they are, or why that isn't known.
+    pub found: Option<Result<BulkTotal, String>>,
+}
+
+impl Sweeping {
+    /// How many they are, where that is known.
+    pub fn count(&self) -> Option<u64> {
+        self.found.as_ref()?.as_ref().ok().map(|found| found.matched)
+    }
 }
 
 /// The word for what a sweep does.
@@ -139,7 +147,7 @@ pub fn sweep_verb(sweep: Sweep) -> &'static str {
 impl Confirm {
     /// Whether everything it is about has been read.
     pub fn is_read(&self) -> bool {
-        let is_counted = self.sweep.as_ref().is_none_or(|sweeping| sweeping.count.is_some());
+        let is_counted = self.sweep.as_ref().is_none_or(|sweeping| sweeping.found.is_some());
         is_counted
             && self
                 .subjects
@@ -155,7 +163,7 @@ impl Confirm {
     /// How many things would be changed.
     pub fn count(&self) -> u64 {
         match &self.sweep {
-            Some(sweeping) => sweeping.count.as_ref().and_then(|count| count.as_ref().ok().copied()).unwrap_or(0),
+            Some(sweeping) => sweeping.count().unwrap_or(0),
             None => self.subjects.iter().filter(|subject| subject.trouble.is_none()).count() as u64,
         }
     }

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use common::api::VersionInfo;
+use common::api::bulk::BulkTotal;
 use common::client::{ModelQuery, Sweep};
 
 use super::{audit, confirm, course, form, jobs, login, palette, tail};
@@ -19,7 +20,7 @@ pub fn ask_before(state: &mut State, changes: Vec<Change>) -> Vec<Action> {
     out
 }
 
-/// Begins to have all models of a query changed, of which there must be so many.
+/// Begins to have all models of a query changed, which must be those that were found before.
 ///
 /// # Errors
 /// A sentence on why not.
@@ -27,10 +28,10 @@ pub fn begin_sweep(
     state: &mut State,
     sweep: Sweep,
     query: Box<ModelQuery>,
-    expected: u64,
+    expected: BulkTotal,
 ) -> Result<Vec<Action>, String> {
     let mut out = Vec::new();
-    let title = confirm::sweep_title(sweep, expected);
+    let title = confirm::sweep_title(sweep, expected.matched);
     jobs::begin(state, title, false, Job::Sweep { sweep, query, expected }, &mut out)?;
     Ok(out)
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use common::api::bulk::BulkTotal;
 use common::client::{ClientError, Reply, Sweep};
 use common::role::Permission;
 
@@ -118,7 +119,7 @@ pub(super) fn open_sweep(state: &mut State, sweep: Sweep, out: &mut Vec<Action>)
     }
     let filter = state.models.filter.clone();
     let asked = ask(state, Call::Count { sweep, query: Box::new(query.clone()) }, out);
-    let sweeping = Sweeping { sweep, query: Box::new(query), filter, asked: Some(asked), count: None };
+    let sweeping = Sweeping { sweep, query: Box::new(query), filter, asked: Some(asked), found: None };
     let confirm = Confirm {
         subjects: Vec::new(),
         tier: Tier::Named,
@@ -139,15 +140,15 @@ pub(super) fn open_sweep(state: &mut State, sweep: Sweep, out: &mut Vec<Action>)
 }
 
 /// Takes how many match; false if no question waits for it.
-pub(super) fn counted(state: &mut State, id: RequestId, count: Result<u64, String>) -> bool {
+pub(super) fn counted(state: &mut State, id: RequestId, found: Result<BulkTotal, String>) -> bool {
     let drawn = state.drawn;
     let Some(Dialog::Confirm(confirm)) = &mut state.dialog else { return false };
     let Some(sweeping) = confirm.sweep.as_mut().filter(|sweeping| sweeping.asked == Some(id)) else { return false };
     sweeping.asked = None;
-    if let Ok(count) = &count {
-        confirm.word = count.to_string();
+    if let Ok(found) = &found {
+        confirm.word = found.matched.to_string();
     }
-    sweeping.count = Some(count);
+    sweeping.found = Some(found);
     confirm.said_after = drawn;
     true
 }
@@ -280,7 +281,7 @@ fn go(state: &mut State, out: &mut Vec<Action>) {
         Some("what it is now is still being read")
     } else if drawn <= confirm.said_after {
         Some("read what it says first")
-    } else if let Some(Err(_)) = confirm.sweep.as_ref().and_then(|sweeping| sweeping.count.as_ref()) {
+    } else if let Some(Err(_)) = confirm.sweep.as_ref().and_then(|sweeping| sweeping.found.as_ref()) {
         Some("how many match is not known; Esc leaves")
     } else if confirm.count() == 0 {
         Some("there is nothing to do; Esc leaves")
@@ -310,6 +311,10 @@ fn go(state: &mut State, out: &mut Vec<Action>) {
             (change, base, None)
         })
         .collect::<Vec<_>>();
+    if let [(only, ..)] = changes.as_slice() {
+        let told = format!("{} {}: under way", only.verb(), only.object.name());
+        say(state, Level::Info, told, out);
+    }
     if changes.len() > 1 {
         let told = format!("{} changes are under way; {} shows them", changes.len(), state.key_or("J", "jobs"));
         say(state, Level::Info, told, out);
@@ -327,8 +332,8 @@ pub(super) fn sweep_title(sweep: Sweep, expected: u64) -> String {
 
 /// Has all that match changed, in the background.
 fn sweep(state: &mut State, sweeping: Sweeping, out: &mut Vec<Action>) {
-    let Some(Ok(expected)) = sweeping.count else { return };
-    let title = sweep_title(sweeping.sweep, expected);
+    let Some(Ok(expected)) = sweeping.found else { return };
+    let title = sweep_title(sweeping.sweep, expected.matched);
     let job = Job::Sweep { sweep: sweeping.sweep, query: sweeping.query, expected };
     match jobs::begin(state, title, false, job, out) {
         // What was marked is what is being changed.

@@ -6,9 +6,11 @@ use crate::action::{Action, Entries, Job, Report, RequestId, Rows};
 use crate::event::{Code, Key};
 use crate::export::{Form, Format, Kind};
 use crate::state::audit::Line;
-use crate::state::changes::{RUNS_MAX, Running};
+use crate::state::changes::{Entry, RUNS_MAX, Running};
 use crate::state::{Level, Overlay, Screen, State};
+use crate::time::grouped;
 use common::api::VersionInfo;
+use common::client::HeldQuery;
 use common::role::Permission;
 use serde::Serialize;
 use serde_json::Value;
@@ -16,16 +18,9 @@ use serde_json::Value;
 /// Jobs that run at once.
 const JOBS_MAX: usize = 4;
 
-/// What a line of the list is about.
-enum Entry {
-    Job(RequestId),
-    Run(u64),
-}
-
-/// In the order of the list: jobs, the newest first, then runs.
+/// In the order of the list.
 fn entries(state: &State) -> Vec<Entry> {
-    let jobs = state.changes.jobs.keys().rev().map(|id| Entry::Job(*id));
-    jobs.chain(state.changes.runs.keys().rev().map(|number| Entry::Run(*number))).collect()
+    state.changes.newest_first()
 }
 
 pub(super) fn key(state: &mut State, selected: usize, key: Key, out: &mut Vec<Action>) {
@@ -81,9 +76,19 @@ fn pause(state: &mut State, id: RequestId, out: &mut Vec<Action>) {
 pub(super) fn stop(state: &mut State, id: RequestId, out: &mut Vec<Action>) {
     let Some(job) = state.changes.jobs.get_mut(&id).filter(|job| job.outcome.is_none()) else { return };
     job.outcome = Some(Err("stopped".to_owned()));
-    let text = format!("{}: stopped", job.title);
+    let (title, done) = (job.title.clone(), grouped(job.done));
     out.push(Action::JobStop(id));
-    say(state, Level::Warning, text, out);
+    if changes_models(&title) {
+        say(state, Level::Warning, format!("{title}: stopped after {done} or a few more, which stay so"), out);
+        super::fresh::after_own_version(state, out);
+    } else {
+        say(state, Level::Warning, format!("{title}: stopped"), out);
+    }
+}
+
+/// Whether a job of this title changes what the lists show.
+fn changes_models(title: &str) -> bool {
+    ["upload", "delete", "restore"].iter().any(|word| title.starts_with(word))
 }
 
 /// Begins a job.
@@ -141,7 +146,7 @@ pub(super) fn told(state: &mut State, id: RequestId, report: Report, out: &mut V
         Report::Over(outcome) => {
             let title = job.title.clone();
             job.outcome = Some(outcome.clone());
-            let changes_models = ["upload", "delete", "restore"].iter().any(|word| title.starts_with(word));
+            let changes_models = changes_models(&title);
             match outcome {
                 // What came of it names what it is of; the list of jobs has both.
                 Ok(text) => {
@@ -215,21 +220,16 @@ pub(super) fn export(state: &mut State, words: &[&str], out: &mut Vec<Action>) -
             (Kind::Versions, Rows::Held(documents(open.versions.visible(height).map(|(row, _)| row))))
         }
         (Screen::Models, Some(open), "all") => (Kind::Versions, Rows::Versions(open.reference.clone())),
+        // They were marked whatever the filter is by now.
         (screen, _, "marked") if state.marks_of(screen).is_some_and(|marks| marks.objects.is_empty()) => {
             return Err("nothing is marked".to_owned());
         }
-        (Screen::Queue, _, "marked") => {
-            let query = state.queue.query(&crate::window::Cursor::Start);
-            (Kind::Queue, marked(state, Rows::Items(Box::new(query))))
-        }
+        (Screen::Queue, _, "marked") => (Kind::Queue, marked(state, Rows::Items(Box::default()))),
         (Screen::Quarantine, _, "marked") => {
-            let query = state.quarantine.query(&crate::window::Cursor::Start);
+            let query = HeldQuery { blocked: state.quarantine.blocked, ..HeldQuery::default() };
             (Kind::Quarantine, marked(state, Rows::Quarantined(Box::new(query))))
         }
-        (Screen::Users, _, "marked") => {
-            let query = state.users.query(&crate::window::Cursor::Start);
-            (Kind::Users, marked(state, Rows::Users(Box::new(query))))
-        }
+        (Screen::Users, _, "marked") => (Kind::Users, marked(state, Rows::Users(Box::default()))),
         (Screen::Users, _, "screen") => {
             (Kind::Users, Rows::Held(documents(state.users.list.visible(height).map(|(row, _)| row))))
         }
@@ -302,7 +302,7 @@ fn log_entries(state: &mut State, form: Form, what: &str, path: &str, out: &mut 
     begin(state, format!("export to {path}"), false, job, out).map(drop)
 }
 
-/// Of all rows those that are marked on this screen.
+/// Of these rows those that are marked on this screen.
 fn marked(state: &State, rows: Rows) -> Rows {
     let keys = state.marks_of(state.screen).map(|marks| marks.objects.keys().cloned().collect());
     Rows::Marked(Box::new(rows), keys.unwrap_or_default())

@@ -7,7 +7,7 @@ use common::api::{ModelRow, Page};
 use super::{ask, cancel, form, say};
 use crate::action::{Action, Call, RequestId};
 use crate::state::models::MARKS_MAX;
-use crate::state::{Level, State};
+use crate::state::{Level, Screen, State};
 use crate::time::grouped;
 use crate::window::Cursor;
 
@@ -27,6 +27,11 @@ fn full(state: &mut State, out: &mut Vec<Action>) {
     say(state, Level::Warning, format!("no more than {MARKS_MAX} can be marked"), out);
 }
 
+/// What was said of the marks is not so any more.
+fn recount(state: &mut State) {
+    state.message.take_if(|note| note.level == Level::Info && note.text.contains("marked"));
+}
+
 /// Marks the selected model, or no longer.
 pub(super) fn one(state: &mut State, out: &mut Vec<Action>) {
     let Some((id, name)) = state.models.list.selected().map(|row| (row.id.to_string(), row.name.to_string())) else {
@@ -39,6 +44,7 @@ pub(super) fn one(state: &mut State, out: &mut Vec<Action>) {
             full(state, out);
         }
     }
+    recount(state);
 }
 
 /// Marks from the last mark to the selected model, as far as the rows between are held.
@@ -84,6 +90,12 @@ pub(super) fn all(state: &mut State, out: &mut Vec<Action>) {
 
 /// What is marked as a query is marked one by one: for what is done to each on its own, once they are read.
 pub(super) fn one_by_one(state: &mut State, out: &mut Vec<Action>) {
+    let too_many = state.models.all.flatten().filter(|total| *total > MARKS_MAX as u64);
+    if let Some(total) = too_many {
+        let most = grouped(MARKS_MAX as u64);
+        let text = format!("that is done to each on its own, to {most} at most: {} match", grouped(total));
+        return say(state, Level::Warning, text, out);
+    }
     if state.models.all.take().is_some() {
         read(state, &Cursor::Start, out);
     }
@@ -111,8 +123,15 @@ pub(super) fn take(state: &mut State, id: RequestId, page: &Page<ModelRow>, out:
     match &page.next_cursor {
         Some(cursor) => read(state, &Cursor::Token(cursor.clone()), out),
         None => {
-            let models = state.models.marks.iter().map(|(id, name)| (id.clone(), name.clone())).collect();
-            form::tag_all(state, models);
+            let models: Vec<_> = state.models.marks.iter().map(|(id, name)| (id.clone(), name.clone())).collect();
+            // Somebody may look at something else by now.
+            let is_here = state.screen == Screen::Models && state.models.open.is_none();
+            if is_here && state.dialog.is_none() && state.overlay.is_none() && state.login.is_none() {
+                form::tag_all(state, models);
+            } else {
+                let text = format!("{} marked: all that matched", grouped(models.len() as u64));
+                say(state, Level::Info, text, out);
+            }
         }
     }
     true

@@ -343,6 +343,8 @@ fn restart(state: &mut State, last: bool, out: &mut Vec<Action>) {
 
 pub(super) fn set_filter(state: &mut State, text: String, out: &mut Vec<Action>) {
     if state.models.filter != text {
+        let waiting = state.models.marking.take();
+        cancel(state, waiting, out);
         if state.models.all.take().is_some() {
             say(state, Level::Info, "nothing is marked: those that match are others now", out);
         }

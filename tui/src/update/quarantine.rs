@@ -4,14 +4,13 @@
 use common::api::{Excerpt, IngestItem, Page, QuarantineItem, ReviewInfo, VersionInfo};
 use common::client::Paging;
 
-use super::{ask, cancel, confirm, course, jump, marks, rows_height, say, say_gone, travel, wanted};
+use super::{ask, cancel, course, jump, marks, rows_height, say, say_gone, travel, wanted};
 use crate::access::may;
 use crate::action::{Action, Call, RequestId, TimerId};
 use crate::edit::Line;
 use crate::keymap::Command;
 use crate::layout::layout;
 use crate::state::deeds::{Change, Deed, Object};
-use crate::state::marks::Marks;
 use crate::state::quarantine::{Dump, NEIGHBOURS, Reading, name_of};
 use crate::state::{Level, Prompt, PromptKind, REST_MS, Screen, State};
 use crate::window::{Cursor, Fetch, Row, Window};
@@ -62,11 +61,11 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
             next_finding(state, true);
         }
         Command::Note => ask_note(state, out),
-        Command::Rescan => ask_before(state, &Deed::Rescan, out),
-        Command::Block => ask_before(state, &Deed::Block { reason: String::new() }, out),
+        Command::Rescan => marks::rows::ask_before(state, &Deed::Rescan, out),
+        Command::Block => marks::rows::ask_before(state, &Deed::Block { reason: String::new() }, out),
         Command::Release => {
             let override_block = state.quarantine.blocked;
-            ask_before(state, &Deed::Release { reason: String::new(), override_block }, out);
+            marks::rows::ask_before(state, &Deed::Release { reason: String::new(), override_block }, out);
         }
         Command::Blocked => list_those(state, !state.quarantine.blocked, out),
         Command::First => restart(state, false, out),
@@ -83,15 +82,10 @@ pub(super) fn list_those(state: &mut State, blocked: bool, out: &mut Vec<Action>
         let waiting = state.quarantine.list.forget();
         cancel(state, waiting, out);
         state.quarantine.blocked = blocked;
-        state.quarantine.marks = Marks::default();
+        let reading = std::mem::take(&mut state.quarantine.marks).reading;
+        cancel(state, reading, out);
         state.quarantine.list = Window::new(false);
     }
-}
-
-/// Asks before something is done to the marked versions, or to the selected one.
-fn ask_before(state: &mut State, deed: &Deed, out: &mut Vec<Action>) {
-    let changes = marks::rows::meant(state).into_iter().map(|object| Change::new(object, deed.clone())).collect();
-    confirm::open(state, changes, out);
 }
 
 /// The list anew, from its beginning or from its end.
@@ -102,6 +96,7 @@ fn restart(state: &mut State, last: bool, out: &mut Vec<Action>) {
 
 pub(super) fn set_filter(state: &mut State, text: String, out: &mut Vec<Action>) {
     if state.quarantine.filter != text {
+        marks::rows::give_up(state, out);
         state.quarantine.filter = text;
         state.fresh.held.clear();
         state.quarantine.detail = None;

@@ -40,8 +40,8 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
             }
         }
         Command::OpenTarget => open_result(state, out),
-        Command::Retry => ask_before(state, &Deed::Retry, out),
-        Command::Discard => ask_before(state, &Deed::Discard { reason: String::new() }, out),
+        Command::Retry => marks::rows::ask_before(state, &Deed::Retry, out),
+        Command::Discard => marks::rows::ask_before(state, &Deed::Discard { reason: String::new() }, out),
         Command::Pause => {
             let paused = state.queue.intake.as_ref().is_some_and(|intake| intake.paused);
             let reason = String::new();
@@ -57,12 +57,6 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
     }
 }
 
-/// Asks before something is done to the marked items, or to the selected one.
-fn ask_before(state: &mut State, deed: &Deed, out: &mut Vec<Action>) {
-    let changes = marks::rows::meant(state).into_iter().map(|object| Change::new(object, deed.clone())).collect();
-    confirm::open(state, changes, out);
-}
-
 /// Opens the version that an item came to.
 fn open_result(state: &mut State, out: &mut Vec<Action>) {
     let Some(item) = state.queue.list.selected() else { return };
@@ -74,6 +68,7 @@ fn open_result(state: &mut State, out: &mut Vec<Action>) {
 
 pub(super) fn set_filter(state: &mut State, text: String, out: &mut Vec<Action>) {
     if state.queue.filter != text {
+        marks::rows::give_up(state, out);
         state.queue.filter = text;
         state.fresh.queue.clear();
         state.queue.detail = None;

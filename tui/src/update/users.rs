@@ -42,17 +42,17 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
             // Of several those that are not locked yet are; where all are, they are let in again.
             let are_locked = list.rows().filter(|user| marks.has(&user.key())).all(|user| user.disabled);
             let is_locked = if marks.objects.is_empty() { is_locked } else { are_locked };
-            return ask_before(state, &Deed::Lock(!is_locked), out);
+            return marks::rows::ask_before(state, &Deed::Lock(!is_locked), out);
         }
         // It is shown once, and so made for one at a time.
         (Command::OneTimePassword, Some((name, ..))) => {
             let change = Change::new(Object::User(name), Deed::OneTimePassword);
             return confirm::open(state, vec![change], out);
         }
-        (Command::Sessions, Some(_)) => return ask_before(state, &Deed::Revoke, out),
-        (Command::ResetTotp, Some(_)) => return ask_before(state, &Deed::ResetTotp, out),
+        (Command::Sessions, Some(_)) => return marks::rows::ask_before(state, &Deed::Revoke, out),
+        (Command::ResetTotp, Some(_)) => return marks::rows::ask_before(state, &Deed::ResetTotp, out),
         (Command::Tokens, Some((name, ..))) => return tokens::open(state, name, out),
-        (Command::Delete, Some(_)) => return ask_before(state, &Deed::Delete, out),
+        (Command::Delete, Some(_)) => return marks::rows::ask_before(state, &Deed::Delete, out),
         _ => {}
     }
     match command {
@@ -77,12 +77,6 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
         }
         _ => {}
     }
-}
-
-/// Asks before something is done to the marked users, or to the selected one.
-fn ask_before(state: &mut State, deed: &Deed, out: &mut Vec<Action>) {
-    let changes = marks::rows::meant(state).into_iter().map(|object| Change::new(object, deed.clone())).collect();
-    confirm::open(state, changes, out);
 }
 
 pub(super) fn refresh(state: &mut State, out: &mut Vec<Action>) {
@@ -110,6 +104,7 @@ pub(super) fn set_filter(state: &mut State, text: String, out: &mut Vec<Action>)
     if state.users.filter != text {
         // Whoever was found stays selected, if the list has them.
         state.users.goal = state.users.list.selected().map(|user| user.username.to_string());
+        marks::rows::give_up(state, out);
         state.users.filter = text;
         state.fresh.users.clear();
         state.users.detail = None;

@@ -8,8 +8,8 @@ use crate::clean::{clean, first_lines, wrap};
 use crate::filter::shown;
 use crate::layout::Areas;
 use crate::state::State;
-use crate::state::deeds::Tier;
-use crate::state::dialog::{Confirm, Once, Sweeping, sweep_verb};
+use crate::state::deeds::{Base, Deed, Object, Tier};
+use crate::state::dialog::{Confirm, Once, Subject, Sweeping, sweep_verb};
 use crate::time::counted;
 use crate::view::pen::{Pen, Tone};
 
@@ -32,7 +32,7 @@ pub(super) fn paint(state: &State, areas: &Areas, confirm: &Confirm, pen: &mut P
     let mut say = |words: &str, tone: Tone| {
         text.extend(wrap(&clean(words), room).into_iter().map(|line| (line, tone)));
     };
-    headline(confirm, &mut say);
+    headline(state, confirm, &mut say);
     // Below the text: a reason, what is typed, a note.
     let asked: u16 = if confirm.reason.is_some() { 2 } else { 1 };
     let place = place(state);
@@ -110,6 +110,10 @@ pub(super) fn paint(state: &State, areas: &Areas, confirm: &Confirm, pen: &mut P
                 (format!("counting: {reading} of {}", confirm.subjects.len()), Tone::Dim)
             }
             (None, false) => ("reading what it is now".to_owned(), Tone::Dim),
+            // What is asked for may not be what the question is about.
+            (None, true) if confirm.tier == Tier::Named && confirm.word_is == "name" && !confirm.does_nothing() => {
+                (format!("the name is {}", confirm.word), Tone::Dim)
+            }
             (None, true) => (String::new(), Tone::Plain),
         };
         pen.put(inside.x + 1, y, wide, &note, tone);
@@ -133,8 +137,7 @@ fn title(confirm: &Confirm) -> &'static str {
 /// `Delete team-nlp/ner`: what it is about, in a few words.
 fn brief(confirm: &Confirm) -> String {
     if let Some(sweeping) = &confirm.sweep {
-        let models = sweeping.count.as_ref().and_then(|count| count.as_ref().ok());
-        let models = models.map_or("all that match".to_owned(), |count| counted(*count, "model"));
+        let models = sweeping.count().map_or("all that match".to_owned(), |count| counted(count, "model"));
         return format!("{} {models}", capital(sweep_verb(sweeping.sweep)));
     }
     match confirm.subjects.as_slice() {
@@ -154,7 +157,7 @@ fn place(state: &State) -> String {
     format!("{} ({})", settings.profile, settings.address)
 }
 
-fn headline(confirm: &Confirm, say: &mut impl FnMut(&str, Tone)) {
+fn headline(state: &State, confirm: &Confirm, say: &mut impl FnMut(&str, Tone)) {
     if let Some(sweeping) = &confirm.sweep {
         return sweep(sweeping, say);
     }
@@ -162,6 +165,10 @@ fn headline(confirm: &Confirm, say: &mut impl FnMut(&str, Tone)) {
         [only] => {
             let verb = capital(&only.change.verb());
             say(&format!("{verb} {} {}", only.change.object.kind(), only.change.object.name()), Tone::Bold);
+            let me = state.who.as_ref().map(|who| who.username.as_str());
+            if matches!(&only.change.object, Object::User(name) if Some(name.as_str()) == me) {
+                say("This is you.", Tone::Warn);
+            }
             if let Some(trouble) = &only.trouble {
                 say(trouble, Tone::Warn);
             } else {
@@ -199,6 +206,14 @@ fn headline(confirm: &Confirm, say: &mut impl FnMut(&str, Tone)) {
                 .iter()
                 .filter_map(|subject| Some(format!("{}: {}", subject.change.object.name(), subject.trouble.as_ref()?)))
                 .collect();
+            for line in first.change.of_many() {
+                say(line, Tone::Plain);
+            }
+            let guarded: Vec<String> = many.iter().filter_map(protected).collect();
+            if first.change.deed == Deed::Delete && !guarded.is_empty() {
+                let named = guarded.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
+                say(&format!("Protected aliases point to {} of them: {named}", guarded.len()), Tone::Warn);
+            }
             let before: Vec<&String> = many.iter().filter_map(|subject| subject.before.as_ref()).collect();
             for line in before.iter().take(NAMED) {
                 say(&format!("When it was tried: {line}"), Tone::Warn);
@@ -219,8 +234,8 @@ fn headline(confirm: &Confirm, say: &mut impl FnMut(&str, Tone)) {
 /// What is done to all that match, and how many they are.
 fn sweep(sweeping: &Sweeping, say: &mut impl FnMut(&str, Tone)) {
     let verb = capital(sweep_verb(sweeping.sweep));
-    match &sweeping.count {
-        Some(Ok(count)) => say(&format!("{verb} {}: all that match", counted(*count, "model")), Tone::Bold),
+    match &sweeping.found {
+        Some(Ok(found)) => say(&format!("{verb} {}: all that match", counted(found.matched, "model")), Tone::Bold),
         Some(Err(why)) => say(&format!("{verb} all models that match: {why}"), Tone::Warn),
         None => say(&format!("{verb} all models that match"), Tone::Bold),
     }
@@ -232,6 +247,16 @@ fn sweep(sweeping: &Sweeping, say: &mut impl FnMut(&str, Tone)) {
     );
     if sweeping.sweep == Sweep::Delete {
         say("Restore is possible for a time: * and U with state:deleted in the filter.", Tone::Plain);
+    }
+}
+
+/// The model of a subject, where a protected alias points to it.
+fn protected(subject: &Subject) -> Option<String> {
+    match &subject.base {
+        Some((Base::Model(info), _)) if info.model.aliases.iter().any(|alias| alias.protected) => {
+            Some(info.model.name.to_string())
+        }
+        _ => None,
     }
 }
 

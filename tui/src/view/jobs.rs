@@ -2,7 +2,7 @@
 
 use crate::clean::{clean, wrap};
 use crate::state::State;
-use crate::state::changes::{Run, Running, Status};
+use crate::state::changes::{Entry, Run, Running, Status};
 use crate::time::{Now, bytes, duration, grouped};
 use crate::view::pen::{Line, MARKER, Text, Tone};
 
@@ -14,34 +14,19 @@ pub(super) fn lines(state: &State, columns: u16, selected: usize) -> Vec<Line> {
     if state.changes.runs.is_empty() && state.changes.jobs.is_empty() {
         text.words(1, "nothing runs, and nothing has run", Tone::Plain);
     }
-    let jobs = state.changes.jobs.len();
-    for (place, job) in state.changes.jobs.values().rev().enumerate() {
+    for (place, entry) in state.changes.newest_first().into_iter().enumerate() {
         let mark = if place == selected { MARKER } else { " " };
-        let tone = if matches!(job.outcome, Some(Err(_))) { Tone::Warn } else { Tone::Plain };
-        head(
-            &mut text,
-            columns,
-            mark,
-            &format!("{}  {}", state.times().time_of_day(job.began.wall_seconds), job.title),
-            tone,
-        );
-        text.words(12, &standing(job), Tone::Plain);
-    }
-    for (place, run) in (jobs..).zip(state.changes.runs.values().rev()) {
-        let mark = if place == selected { MARKER } else { " " };
-        let tone = if run.failed() > 0 { Tone::Warn } else { Tone::Plain };
-        head(&mut text, columns, mark, &headline(run, state.times()), tone);
-        let failures = run.items.iter().filter_map(|item| match &item.status {
-            Status::Failed(why) => Some(format!("{}: {why}", item.change.object.name())),
-            Status::Unknown { why, .. } => Some(format!("{}: not known: {why}", item.change.object.name())),
-            _ => None,
-        });
-        let failures: Vec<String> = failures.collect();
-        for failure in failures.iter().take(FAILURES_SHOWN) {
-            text.words(12, failure, Tone::Plain);
-        }
-        if let Some(more) = failures.len().checked_sub(FAILURES_SHOWN).filter(|more| *more > 0) {
-            text.words(12, &format!("and {more} more"), Tone::Dim);
+        match entry {
+            Entry::Job(id) => {
+                if let Some(job) = state.changes.jobs.get(&id) {
+                    of_job(state, job, columns, mark, &mut text);
+                }
+            }
+            Entry::Run(number) => {
+                if let Some(run) = state.changes.runs.get(&number) {
+                    of_run(state, run, columns, mark, &mut text);
+                }
+            }
         }
     }
     text.lines()
@@ -53,6 +38,30 @@ fn head(text: &mut Text, columns: u16, mark: &str, said: &str, tone: Tone) {
     for line in wrap(&clean(said), usize::from(columns).saturating_sub(4)) {
         lead.push((line, tone));
         text.pieces(std::mem::replace(&mut lead, vec![("  ".to_owned(), Tone::Plain)]));
+    }
+}
+
+fn of_job(state: &State, job: &Running, columns: u16, mark: &str, text: &mut Text) {
+    let tone = if matches!(job.outcome, Some(Err(_))) { Tone::Warn } else { Tone::Plain };
+    let said = format!("{}  {}", state.times().time_of_day(job.began.wall_seconds), job.title);
+    head(text, columns, mark, &said, tone);
+    text.words(12, &standing(job), Tone::Plain);
+}
+
+fn of_run(state: &State, run: &Run, columns: u16, mark: &str, text: &mut Text) {
+    let tone = if run.failed() > 0 { Tone::Warn } else { Tone::Plain };
+    head(text, columns, mark, &headline(run, state.times()), tone);
+    let failures = run.items.iter().filter_map(|item| match &item.status {
+        Status::Failed(why) => Some(format!("{}: {why}", item.change.object.name())),
+        Status::Unknown { why, .. } => Some(format!("{}: not known: {why}", item.change.object.name())),
+        _ => None,
+    });
+    let failures: Vec<String> = failures.collect();
+    for failure in failures.iter().take(FAILURES_SHOWN) {
+        text.words(12, failure, Tone::Plain);
+    }
+    if let Some(more) = failures.len().checked_sub(FAILURES_SHOWN).filter(|more| *more > 0) {
+        text.words(12, &format!("and {more} more"), Tone::Dim);
     }
 }
 

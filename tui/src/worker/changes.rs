@@ -300,7 +300,7 @@ async fn of_version(
             // Where it takes several people, it is still held after all but the last.
             reply.map(|changed| Outcome {
                 receipt: Some(changed.receipt),
-                only_approved: matches!(changed.version.state.known(), Some(State::Quarantined) | None),
+                only_approved: changed.version.state == State::Quarantined,
                 ..Outcome::default()
             })
         }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use common::api::Page;
-use common::api::bulk::BulkLine;
+use common::api::bulk::{BulkLine, BulkTotal};
 use common::audit::{Checkpoint, Verifier};
 use common::client::{
     Client, ClientError, HeldQuery, IngestQuery, ModelQuery, Paging, Publishing, Reply, Sweep, UserQuery,
@@ -99,7 +99,7 @@ pub(super) async fn perform<F: Fn(Report)>(
             let mut means = Means { client, folder, paused, patience: PATIENCE, refresh: None, tell: &mut told };
             return download(&mut means, &reference, version, &artifact, &target).await;
         }
-        Job::Sweep { sweep, query, expected } => return sweeping(client, sweep, &query, expected, &mut tell).await,
+        Job::Sweep { sweep, query, expected } => return sweeping(client, sweep, &query, &expected, &mut tell).await,
         Job::Upload { path, name } => (path, name),
     };
     let about = std::fs::metadata(&path).map_err(|cause| format!("can't read {path}: {cause}"))?;
@@ -135,14 +135,20 @@ async fn sweeping<F: Fn(Report)>(
     client: &Client,
     sweep: Sweep,
     query: &ModelQuery,
-    expected: u64,
+    expected: &BulkTotal,
     tell: &mut Teller<F>,
 ) -> Result<String, String> {
     let (deed, done_word) = match sweep {
         Sweep::Delete => (Deed::Delete, "deleted"),
         Sweep::Restore => (Deed::Restore, "restored"),
     };
-    let mut told = client.change_models(sweep, query, expected).await.map_err(words)?;
+    let opened = client.change_models(sweep, query, expected).await;
+    let mut told = opened.map_err(|error| match error {
+        ClientError::Offline { .. } | ClientError::Timeout { .. } => {
+            format!("{error}. Whether it was begun is not known: look at the list")
+        }
+        other => words(other),
+    })?;
     let (mut done, mut failed, mut until, mut total) = (0u64, 0u64, None, None);
     let mut refused = Vec::new();
     // What was refused is told however the answer ends.
@@ -163,12 +169,12 @@ async fn sweeping<F: Fn(Report)>(
             Ok(None) => break None,
             Err(error) => break Some(words(error)),
         }
-        tell.at(done + failed, Some(expected));
+        tell.at(done + failed, Some(expected.matched));
     };
     if !refused.is_empty() {
         (tell.tell)(Report::Refused(refused));
     }
-    let of = grouped(expected);
+    let of = grouped(expected.matched);
     let (done, failed) =
         (grouped(done), if failed == 0 { String::new() } else { format!(", {} refused", grouped(failed)) });
     if let Some(why) = cut.or_else(|| total.is_none().then(|| "the answer was cut".to_owned())) {

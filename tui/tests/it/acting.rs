@@ -757,8 +757,8 @@ fn all_that_match() {
     console.press("0<Enter>");
     let Some(Action::Job { id, job }) = console.others.last().cloned() else { panic!("{:?}", console.others) };
     assert!(
-        matches!(&*job, Job::Sweep { sweep: Sweep::Delete, query, expected: 1_000 }
-            if query.limit.is_none() && query.cursor.is_none()),
+        matches!(&*job, Job::Sweep { sweep: Sweep::Delete, query, expected }
+            if expected.matched == 1_000 && expected.set == "5e7" && query.limit.is_none() && query.cursor.is_none()),
         "{job:?}"
     );
     assert!(!console.shows("marked"), "what was marked is what is being changed: {}", console.screen());

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use common::api::bulk::BulkTotal;
 use common::api::{
     ApiToken, AuditRow, Excerpt, IngestItem, IngestPage, Me, ModelInfo, ModelRow, Page, QuarantineItem, Ready,
     ReviewInfo, Status, User, UserInfo, VersionInfo,
@@ -19,7 +20,7 @@ use ratatui::backend::TestBackend;
 use ratatui::buffer::{Buffer, Cell};
 use ratatui::layout::Position;
 use serde_json::{Value, json};
-use tui::action::{Action, Answer, Call, Outcome, RequestId, TimerId};
+use tui::action::{Action, Answer, Call, LogAnswer, LogCall, Outcome, RequestId, TimerId};
 use tui::config::Credential;
 use tui::event::{Event, EventKind, Moment, Size, keys};
 use tui::secret::Secret;
@@ -430,7 +431,8 @@ impl Registry {
             Call::Models(query) => Answer::Models(reply(self.models(&query))),
             Call::Count { query, .. } => {
                 let query = ModelQuery { limit: Some(1), ..*query };
-                Answer::Counted(self.models(&query).total.unwrap_or(0))
+                let matched = self.models(&query).total.unwrap_or(0);
+                Answer::Counted(BulkTotal { matched, set: "5e7".into(), ..BulkTotal::default() })
             }
             Call::Model(_) => Answer::Model(reply(Box::new(self.model()))),
             Call::Versions { page: paging, .. } => {
@@ -475,6 +477,7 @@ impl Registry {
             Call::Review { .. } => Answer::Review(reply(Box::new(self.review()))),
             Call::Excerpt { place, .. } => Answer::Excerpt(Reply { log_index: Some(9_100), ..reply(Box::new(self.excerpt(&place))) }),
             Call::Log(call) if self.has_log => Answer::Log(MadeLog::of(self).answer(call)),
+            Call::Log(LogCall::Receipt(index)) => Answer::Log(LogAnswer::Receipt(index, String::new())),
             Call::Log(call) => panic!("the log is not followed here: {call:?}"),
             Call::Position(time) => {
                 // One entry a second from noon on, as far as times are told apart here.

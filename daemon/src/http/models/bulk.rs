@@ -1,37 +1,56 @@
 //! `DELETE /models` and `POST /models:restore`: all models that match, a line each. Which match is said as for a list.
 
+use std::io;
+use std::time::Duration;
+
+use bytes::Bytes;
 use common::api::bulk::{BulkDone, BulkFailed, BulkLine, BulkTotal};
+use http::Response;
+use http::header::{self, HeaderValue};
 use serde::Deserialize;
+use tokio::sync::{mpsc, watch};
 
 use super::{listing, parameters};
 use crate::clock;
 use crate::http::body::percent_decode;
 use crate::http::problem::Refused;
-use crate::http::{Answer, Call, body, respond};
+use crate::http::server::raised;
+use crate::http::{Answer, Body, Call, body, respond};
 use crate::problem::kind_of;
-use crate::registry::bulk::{BulkDeed, BulkRequest, BulkStep};
+use crate::registry::bulk::{BulkDeed, BulkRequest, BulkStep, Expected};
 
 /// Parameters that are not about which models. Those of pages are among them to be refused: it is about all that match.
-const NOT_OF_THE_LIST: [&str; 5] = ["expected", "dry_run", "limit", "cursor", "before"];
+const NOT_OF_THE_LIST: [&str; 6] = ["expected", "set", "dry_run", "limit", "cursor", "before"];
+/// After so long without a line an empty one says that it goes on.
+const PULSE: Duration = Duration::from_secs(3);
+/// Hexadecimal digits of a SHA-256.
+const SET_DIGITS: usize = 64;
 
 #[derive(Deserialize)]
 struct Terms {
     expected: Option<u64>,
+    set: Option<String>,
     #[serde(default)]
     dry_run: bool,
 }
 
 impl Terms {
-    /// How many they must be; none where only their number is asked for.
-    fn expected(self) -> Result<Option<u64>, Refused> {
-        let refuse = |msg: &str| Err(Refused::invalid(vec![("query.expected".into(), msg.into())]));
+    /// Which they must be; none where only that is asked for.
+    fn expected(self) -> Result<Option<Expected>, Refused> {
+        let refuse = |name: &str, msg: &str| Err(Refused::invalid(vec![(format!("query.{name}"), msg.into())]));
+        let is_digits = |set: &String| set.len() == SET_DIGITS && set.bytes().all(|octet| octet.is_ascii_hexdigit());
+        if self.set.as_ref().is_some_and(|set| !is_digits(set)) {
+            return refuse("set", "is not the `set` of an earlier answer: 64 hexadecimal digits");
+        }
         match self {
-            Self { dry_run: false, expected: Some(expected) } => Ok(Some(expected)),
-            Self { dry_run: true, expected: None } => Ok(None),
-            Self { dry_run: false, expected: None } => {
-                refuse("is missing: say how many models you mean; with `dry_run=true` it is told how many match")
-            }
-            Self { dry_run: true, expected: Some(_) } => refuse("is of no use with `dry_run=true`"),
+            Self { dry_run: false, expected: Some(count), set } => Ok(Some(Expected { count, set })),
+            Self { dry_run: true, expected: None, set: None } => Ok(None),
+            Self { dry_run: false, expected: None, .. } => refuse(
+                "expected",
+                "is missing: say how many models you mean; with `dry_run=true` it is told how many match",
+            ),
+            Self { dry_run: true, expected: Some(_), .. } => refuse("expected", "is of no use with `dry_run=true`"),
+            Self { dry_run: true, .. } => refuse("set", "is of no use with `dry_run=true`"),
         }
     }
 }
@@ -51,7 +70,24 @@ async fn change(call: &Call, deed: BulkDeed) -> Answer {
     let expected = body::query_text::<Terms>(&terms)?.expected()?;
     let listing = listing(body::query_text(&parameters::spelled_out(&of_list))?)?;
     let told = call.shared.registry.change_models(&call.caller, BulkRequest { deed, listing, expected }).await?;
-    Ok(respond::lines(told, call.shared.stopping.clone(), line))
+    Ok(lines(told, call.shared.stopping.clone()))
+}
+
+/// A line for each, as it is done, and an empty one where that takes long: silence is for a connection that broke. A stop of the
+/// daemon doesn't wait for the end; the total is missing then.
+fn lines(told: mpsc::Receiver<BulkStep>, stopping: watch::Receiver<bool>) -> Response<Body> {
+    let lines = futures_util::stream::unfold((told, stopping), |(mut told, mut stopping)| async move {
+        let mut text = tokio::select! {
+            step = told.recv() => serde_json::to_vec(&line(step?)).unwrap_or_default(),
+            () = tokio::time::sleep(PULSE) => Vec::new(),
+            () = raised(&mut stopping) => return None,
+        };
+        text.push(b'\n');
+        Some((Ok::<_, io::Error>(Bytes::from(text)), (told, stopping)))
+    });
+    let mut response = Response::new(respond::stream(lines));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    response
 }
 
 /// A query in two: what is not about which models, and the rest.
@@ -78,7 +114,7 @@ fn line(step: BulkStep) -> BulkLine {
             kind: kind_of(&error).uri(),
             detail: error.to_string(),
         }),
-        BulkStep::Total { matched, done, failed } => BulkLine::Total(BulkTotal { matched, done, failed }),
+        BulkStep::Total { matched, done, failed, set } => BulkLine::Total(BulkTotal { matched, done, failed, set }),
     }
 }
 

@@ -1391,15 +1391,20 @@ const MODELS_WANTED: [Param; 14] = [
     ),
 ];
 const LISTED: [Param; 16] = beside(MODELS_WANTED, [LIMIT, CURSOR, BEFORE]);
-const CHANGED: [Param; 16] = beside(
+const CHANGED: [Param; 17] = beside(
     MODELS_WANTED,
     [
         query(
             "expected",
             Shape::Integer { min: 0, max: 100_000, default: None },
-            "How many models are meant. If others match by now, nothing is done (409).",
+            "How many models are meant. If not as many match by now, nothing is done (409).",
         ),
-        query("dry_run", Shape::Flag, "Do nothing and only tell how many match, in the last line."),
+        query(
+            "set",
+            Shape::Pattern("^[0-9a-fA-F]{64}$"),
+            "Which they are: `set` of the answer that said how many. If others match by now, nothing is done (409).",
+        ),
+        query("dry_run", Shape::Flag, "Do nothing and only tell how many match, and which, in the last line."),
     ],
 );
 static LIST_MODELS: Endpoint = Endpoint {
@@ -1421,7 +1426,9 @@ static DELETE_MODELS: Endpoint = Endpoint {
     tag: MODELS,
     summary: "Delete all models that match",
     text: "Restorably, each by its own entry of the audit log, as if it had been named alone. Which they are is fixed before \
-           the first goes; at most 100 000. Whoever stops reading stops what is not under way yet.",
+           the first goes; at most 100 000. Whoever stops reading stops what is not under way yet, and whoever loses the right \
+           loses it for those that are left. `expected` and `set` are the conditions here, and the same request again does no \
+           harm: `If-Match` and `Idempotency-Key` are not for it.",
     access: DELETE,
     audit: Refusals(&Action::ModelDelete),
     params: &CHANGED,
@@ -1446,7 +1453,8 @@ static RESTORE_MODELS: Endpoint = Endpoint {
 const BULK: Success = Success {
     status: 200,
     text: "One JSON object a line, of one member: `done` `{id, name, log_index, restorable_until}`, `failed` `{id, name, type, \
-           detail}`, and at the end `total` `{matched, done, failed}`. Without a total it was cut off.",
+           detail}`, and at the end `total` `{matched, done, failed, set}`. Without a total it was cut off, or given up because \
+           the log can't be written or the session has ended. Empty lines only say that it goes on.",
     content: &[Content::Octets("application/x-ndjson")],
     headers: &[],
 };

@@ -3,12 +3,14 @@
 use common::api::UserPatch;
 use common::role::Role;
 
-use super::{Bench, anonymous, done, keyed, matching, name, refused, someone};
+use super::{Bench, anonymous, done, keyed, matching, model, name, refused, someone};
 use crate::config::secret::Secret;
 use crate::registry::Seeded;
 use crate::registry::access::Caller;
+use crate::registry::bulk::{BulkDeed, BulkRequest, BulkStep, Expected};
 use crate::registry::cursor::Seek;
 use crate::registry::error::RegistryError;
+use crate::registry::fetch::ModelListing;
 use crate::registry::publish::PublishForm;
 use crate::registry::users::listing::UserListing;
 
@@ -234,4 +236,85 @@ async fn revoked_while_uploading() {
             done(published);
         }
     }
+}
+
+/// A request about all models that match.
+fn all_of(expected: Option<Expected>) -> BulkRequest {
+    BulkRequest { deed: BulkDeed::Delete, listing: ModelListing::default(), expected }
+}
+
+fn so_many(count: u64) -> Option<Expected> {
+    Some(Expected { count, set: None })
+}
+
+impl Bench {
+    async fn left(&self) -> u64 {
+        let page = self.registry.list_models(&someone(Role::Admin), ModelListing::default()).await;
+        page.unwrap().value.total.unwrap()
+    }
+}
+
+/// Many are changed no longer than somebody listens: what waits to be read holds the work up, and nothing of it goes on when the
+/// reader has gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_models_while_somebody_listens() {
+    const MODELS: u64 = 120;
+    let bench = Bench::new().await;
+    for number in 0..MODELS {
+        bench.publish(&format!("m{number}"), &number.to_be_bytes()).await;
+    }
+    let admin = someone(Role::Admin);
+    let mut told = bench.registry.change_models(&admin, all_of(so_many(MODELS))).await.unwrap();
+    assert!(matches!(told.recv().await, Some(BulkStep::Model { result: Ok(_), .. })));
+    drop(told);
+    // What waited to be read, what was under way, and what was read.
+    let most = 64 + 16 + 2;
+    assert!(bench.left().await >= MODELS - most, "{} are left", bench.left().await);
+    // What was under way is done before it is counted.
+    let counted = || async {
+        let mut told = bench.registry.change_models(&admin, all_of(None)).await.unwrap();
+        let Some(BulkStep::Total { matched, done: 0, set, .. }) = told.recv().await else { panic!("no total") };
+        assert!(told.recv().await.is_none());
+        (matched, set)
+    };
+    let mut before = counted().await;
+    loop {
+        tokio::task::yield_now().await;
+        bench.publish("another", b"another").await;
+        bench.registry.delete_model(&admin, &model("another")).await.unwrap();
+        bench.registry.purge_model(&admin, &model("another"), "test").await.unwrap();
+        let now = counted().await;
+        if std::mem::replace(&mut before, now.clone()) == now {
+            break;
+        }
+    }
+    let (matched, set) = before;
+    // The number alone is not the set.
+    let other = Some(Expected { count: matched, set: Some("0".repeat(64)) });
+    let error = bench.registry.change_models(&admin, all_of(other)).await.unwrap_err().error;
+    assert!(error.to_string().contains("but not those that did before"), "{error}");
+    let those = Some(Expected { count: matched, set: Some(set) });
+    let mut told = bench.registry.change_models(&admin, all_of(those)).await.unwrap();
+    let mut steps = 0;
+    while let Some(step) = told.recv().await {
+        steps += u64::from(matches!(step, BulkStep::Model { result: Ok(_), .. }));
+    }
+    assert_eq!((steps, bench.left().await), (matched, 0));
+}
+
+/// Whoever has lost the session meanwhile loses the right with it: it ends without a total.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_models_as_long_as_one_may() {
+    let bench = Bench::with_users(&[("alice", Role::Admin)]).await;
+    for number in 0..20_u8 {
+        bench.publish(&format!("m{number}"), &[number]).await;
+    }
+    let alice = bench.caller(&bench.token("alice", PASSWORD).await).await.unwrap();
+    done(bench.registry.revoke_sessions(&someone(Role::Admin), &name("alice")).await);
+    // Admitted before, as a request is that takes minutes.
+    let mut told = bench.registry.change_models(&alice, all_of(so_many(20))).await.unwrap();
+    let first = told.recv().await;
+    assert!(matches!(first, Some(BulkStep::Model { result: Err(RegistryError::Unauthenticated), .. })), "{first:?}");
+    assert!(told.recv().await.is_none(), "nothing more is tried");
+    assert_eq!(bench.left().await, 20);
 }

@@ -93,16 +93,16 @@ impl Plain {
         let result = match (word.trim_start_matches(':'), rest) {
             ("help" | "?", _) => self.help(),
             ("quit" | "exit" | "q", []) => self.quit_or_ask(),
-            ("models", _) => self.list(Kind::Models, None, &joined),
-            ("versions", [model]) => self.list(Kind::Versions, Some(model), ""),
-            ("tokens", []) => self.list(Kind::Tokens, None, ""),
-            ("tokens", [user]) => self.list(Kind::Tokens, Some(user), ""),
-            ("users", _) => self.list(Kind::Users, None, &joined),
-            ("queue", _) => self.list(Kind::Queue, None, &joined),
-            ("quarantine", _) => self.list(Kind::Quarantine, None, &joined),
+            ("models", _) => self.list(Kind::Models, None, rest),
+            ("versions", [model]) => self.list(Kind::Versions, Some(model), &[]),
+            ("tokens", []) => self.list(Kind::Tokens, None, &[]),
+            ("tokens", [user]) => self.list(Kind::Tokens, Some(user), &[]),
+            ("users", _) => self.list(Kind::Users, None, rest),
+            ("queue", _) => self.list(Kind::Queue, None, rest),
+            ("quarantine", _) => self.list(Kind::Quarantine, None, rest),
             ("audit", [first, ..]) if first == "acknowledge" => self.acknowledge(rest),
             ("audit", [first]) if first == "trust" => self.trust(),
-            ("audit" | "entries", _) => self.list(Kind::Entries, None, &joined),
+            ("audit" | "entries", _) => self.list(Kind::Entries, None, rest),
             ("more" | "m", []) => self.page(),
             ("again" | "refresh", []) => self.again(),
             ("goto", [index]) if index.parse::<u64>().is_ok() => self.closer(What::Entry, index),
@@ -231,7 +231,7 @@ impl Plain {
 
     // ---- lists ------------------------------------------------------------------------------------------------------
 
-    fn list(&mut self, kind: Kind, id: Option<&str>, filter: &str) -> Result<(), CliError> {
+    fn list(&mut self, kind: Kind, id: Option<&str>, words: &[String]) -> Result<(), CliError> {
         let screen = match kind {
             Kind::Models | Kind::Versions => Screen::Models,
             Kind::Users | Kind::Tokens => Screen::Users,
@@ -242,10 +242,10 @@ impl Plain {
         if let Some(why) = refusal(self.state().who.as_ref(), screen.permission()) {
             return self.say(&why);
         }
-        // Only what stands between blanks: a text in quotes is looked for.
-        let (orders, words): (Vec<&str>, Vec<&str>) = filter.split(' ').partition(|word| word.starts_with("sort:"));
+        let (orders, words): (Vec<String>, Vec<String>) =
+            words.iter().cloned().partition(|word| word.starts_with("sort:") && !word.contains(char::is_whitespace));
         let sort = orders.last().and_then(|order| order.strip_prefix("sort:"));
-        let listing = Listing::new(kind, id, &words.join(" "), sort).map_err(CliError::Usage)?;
+        let listing = Listing::new(kind, id, &joined(&words), sort).map_err(CliError::Usage)?;
         self.begin(listing)
     }
 
@@ -322,12 +322,13 @@ impl Plain {
         let Answer::Counted(expected) = self.bare.request(Call::Count { sweep, query: query.clone() })? else {
             return Err(wrong_answer());
         };
-        self.say(&format!("{} match; it is logged", counted(expected, "model")))?;
-        if expected == 0 {
+        let shown = if filter.is_empty() { "no filter" } else { &filter };
+        self.say(&format!("{} match ({shown}); it is logged", counted(expected.matched, "model")))?;
+        if expected.matched == 0 {
             return Ok(());
         }
         let Some(number) = self.answer("type their number to do it: ", true)? else { return Ok(()) };
-        if number.trim() != expected.to_string() {
+        if number.trim() != expected.matched.to_string() {
             return self.say("nothing was done");
         }
         let actions = begin_sweep(&mut self.bare.engine.state, sweep, query, expected).map_err(CliError::Refused)?;
@@ -349,7 +350,7 @@ impl Plain {
         });
         if let Some(place) = rest.iter().position(|word| word == "--filter") {
             let filter = rest.drain(place..).skip(1).collect::<Vec<_>>();
-            options.filter = Some(filter.join(" "));
+            options.filter = Some(joined(&filter));
         }
         if act.word == "edit" && rest.len() == 1 {
             let Some(description) = self.answer("description (empty: as it is): ", true)? else { return Ok(()) };

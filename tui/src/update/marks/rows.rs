@@ -4,15 +4,15 @@ use common::api::{IngestItem, QuarantineItem, User};
 
 use crate::action::{Action, Call, RequestId};
 use crate::keymap::Command;
-use crate::state::deeds::Object;
+use crate::state::deeds::{Change, Deed, Object};
 use crate::state::marks::MARKS_MAX;
 use crate::state::{Level, Screen, State};
 use crate::time::grouped;
-use crate::update::{ask, cancel, say};
+use crate::update::{ask, cancel, confirm, say};
 use crate::window::{Cursor, Row as _};
 
 /// Rows of a page that is read only to be marked.
-const PAGE_ROWS: u32 = 1_000;
+const PAGE_ROWS: u32 = 200;
 
 /// A row's key, and the thing it is about.
 type Marked = (String, Object);
@@ -41,8 +41,23 @@ pub(in crate::update) fn command(state: &mut State, command: Command, out: &mut 
     true
 }
 
+/// Asks before something is done to the marked things, or to the selected one.
+pub(in crate::update) fn ask_before(state: &mut State, deed: &Deed, out: &mut Vec<Action>) {
+    if state.marks_of(state.screen).is_some_and(|marks| marks.reading.is_some()) {
+        return say(state, Level::Warning, "what is to be marked is still being read", out);
+    }
+    let changes = meant(state).into_iter().map(|object| Change::new(object, deed.clone())).collect();
+    confirm::open(state, changes, out);
+}
+
+/// What is to be marked is another list's by now: it is not read any more. What is marked stays.
+pub(in crate::update) fn give_up(state: &mut State, out: &mut Vec<Action>) {
+    let reading = state.marks_of_mut(state.screen).and_then(|marks| marks.reading.take());
+    cancel(state, reading, out);
+}
+
 /// The things that what is done next is about: those marked, or the selected one.
-pub(in crate::update) fn meant(state: &State) -> Vec<Object> {
+fn meant(state: &State) -> Vec<Object> {
     match state.marks_of(state.screen).filter(|marks| !marks.objects.is_empty()) {
         Some(marks) => marks.objects.values().cloned().collect(),
         None => selected(state).map(|(_, object)| object).into_iter().collect(),
@@ -96,6 +111,7 @@ fn one(state: &mut State, out: &mut Vec<Action>) {
         marks.last = Some(key.clone());
         put(state, screen, [(key, object)], out);
     }
+    super::recount(state);
 }
 
 /// From the last mark to the selected row, as far as the rows between are held.
@@ -115,9 +131,17 @@ fn range(state: &mut State, out: &mut Vec<Action>) {
     }
 }
 
-/// All that match the filter, or none where there were some.
+/// All that match the filter, or none where all are marked.
 fn all(state: &mut State, out: &mut Vec<Action>) {
-    if clear(state, out) {
+    let total = match state.screen {
+        Screen::Queue => state.queue.list.total(),
+        Screen::Quarantine => state.quarantine.list.total(),
+        _ => state.users.list.total(),
+    };
+    let marked = state.marks_of(state.screen).map_or(0, |marks| marks.objects.len() as u64);
+    let is_all = marked > 0 && total.is_none_or(|total| marked >= total);
+    let is_reading = state.marks_of(state.screen).is_some_and(|marks| marks.reading.is_some());
+    if (is_all || is_reading) && clear(state, out) {
         return say(state, Level::Info, "nothing is marked", out);
     }
     read(state, state.screen, &Cursor::Start, out);
