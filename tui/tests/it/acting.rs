@@ -775,7 +775,7 @@ fn all_that_match() {
     assert!(message(&console).contains("999 of 1 000 deleted"), "what came of it stays: {}", message(&console));
     assert_eq!(console.count("GET /models"), models + 1, "the list is read again");
     assert!(console.shows("team-nlp/held: this needs the permission"), "{}", console.screen());
-    console.press("jr");
+    console.press("r");
     assert_eq!(console.count("DELETE /models/{id}"), 1);
 }
 
