@@ -18,7 +18,7 @@ use crate::config::{Arguments, Configuration, Opening, Profiles};
 use crate::event::EventKind;
 use crate::run::bare::{Bare, ENTER, ESC, GIVE_UP};
 use crate::state::forms::{EnrolStage, NewPassword, grouped_secret};
-use crate::state::{Level, Note, State};
+use crate::state::{Level, State};
 use crate::terminal::{Guard, input, is_interactive, signals, watchdog};
 use crate::trust::Badge;
 
@@ -26,8 +26,6 @@ use crate::trust::Badge;
 const INTERRUPTED: u8 = 130;
 /// Status of a program whose terminal is gone.
 const LOST: u8 = 129;
-/// Messages that wait to be told.
-const HEARD_MAX: usize = 50;
 /// Rows that numbers stand for.
 const ROWS_MAX: usize = 500;
 
@@ -53,9 +51,6 @@ struct Plain {
     profiles: Profiles,
     bare: Bare,
     shown: Option<Shown>,
-    /// The last message that was heard, and those that were not told yet.
-    last: Option<Note>,
-    heard: VecDeque<Note>,
     /// The last word on the log that was told.
     badge: Option<&'static str>,
     /// Where the evidence is that was last told of.
@@ -104,8 +99,6 @@ fn try_plain(arguments: Arguments) -> Result<u8, CliError> {
         profiles,
         bare,
         shown: None,
-        last: None,
-        heard: VecDeque::new(),
         badge: None,
         evidence: None,
         greeted: None,
@@ -174,7 +167,7 @@ impl Plain {
     fn open(&mut self, opening: Opening) -> Result<(), CliError> {
         self.shown = None;
         (self.badge, self.greeted) = (None, None);
-        (self.last, self.heard) = (None, VecDeque::new());
+        self.bare.forget_heard();
         self.bare.open(opening, true)?;
         self.say(&format!(
             "mreg {}, speaking to {}; help lists what there is",
@@ -423,20 +416,6 @@ impl Plain {
     /// One turn of the machine; what it has to say is kept.
     fn turn(&mut self) {
         self.bare.turn(None);
-        self.hear();
-    }
-
-    fn hear(&mut self) {
-        let message = &self.bare.engine.state.message;
-        if let Some(note) = message
-            && self.last.as_ref() != Some(note)
-        {
-            if self.heard.len() == HEARD_MAX {
-                self.heard.pop_front();
-            }
-            self.heard.push_back(note.clone());
-            self.last = Some(note.clone());
-        }
     }
 
     // ---- what is said -----------------------------------------------------------------------------------------------
@@ -458,8 +437,7 @@ impl Plain {
 
     /// What came up while something else was done.
     fn tell_news(&mut self) -> Result<(), CliError> {
-        self.hear();
-        while let Some(note) = self.heard.pop_front() {
+        while let Some(note) = self.bare.heard.pop_front() {
             let sign = match note.level {
                 Level::Info => "",
                 Level::Warning => "* ",

@@ -13,8 +13,10 @@ use crate::config::Opening;
 use crate::event::{Code, EventKind, Key, Size};
 use crate::lanes::{Receiver, Sender, lanes};
 use crate::run::engine::Engine;
-use crate::state::Settings;
+use crate::state::{Note, Settings};
 
+/// Messages that wait to be told.
+const HEARD_MAX: usize = 50;
 /// Events taken at once.
 const BATCH_MAX: usize = 256;
 /// What is laid out for nobody's eyes is laid out for this.
@@ -38,6 +40,9 @@ pub(crate) struct Bare {
     pub(crate) switch_to: Option<String>,
     /// The machine wants to end.
     pub(crate) quit: bool,
+    /// What it said and nobody was told yet: each message, however soon the next one takes its place.
+    pub(crate) heard: VecDeque<Note>,
+    last: Option<Note>,
 }
 
 impl Bare {
@@ -45,7 +50,19 @@ impl Bare {
     pub(crate) fn new(settings: Settings) -> (Self, Sender) {
         let (sender, events) = lanes();
         let engine = Engine::new(bare(settings), SIZE, sender.clone());
-        (Self { engine, events, frames: 0, typed: VecDeque::new(), switch_to: None, quit: false }, sender)
+        (
+            Self {
+                engine,
+                events,
+                frames: 0,
+                typed: VecDeque::new(),
+                switch_to: None,
+                quit: false,
+                heard: VecDeque::new(),
+                last: None,
+            },
+            sender,
+        )
     }
 
     /// Speaks to a daemon from now on; signing in begins.
@@ -74,6 +91,22 @@ impl Bare {
         self.act(actions);
     }
 
+    /// What was said in another session is told nobody any more.
+    pub(crate) fn forget_heard(&mut self) {
+        (self.last, self.heard) = (None, VecDeque::new());
+    }
+
+    fn hear(&mut self) {
+        let Some(note) = self.engine.state.message.as_ref().filter(|note| self.last.as_ref() != Some(*note)) else {
+            return;
+        };
+        if self.heard.len() == HEARD_MAX {
+            self.heard.pop_front();
+        }
+        self.heard.push_back(note.clone());
+        self.last = Some(note.clone());
+    }
+
     /// Performs what was decided outside of an event.
     pub(crate) fn act(&mut self, actions: Vec<Action>) {
         for action in actions {
@@ -84,6 +117,7 @@ impl Bare {
                 Some(_) | None => {}
             }
         }
+        self.hear();
     }
 
     /// What the machine says is written down: what follows may answer it.

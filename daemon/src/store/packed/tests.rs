@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
 use sled::IVec;
@@ -91,6 +93,22 @@ fn bound(key: Vec<u8>, kind: u8) -> Bound<Vec<u8>> {
     }
 }
 
+/// A database that may have been closed a moment ago: its last thread lets go of the lock when it ends.
+fn reopened(path: &Path) -> sled::Db {
+    let until = Instant::now() + Duration::from_secs(60);
+    loop {
+        match sled::Config::new().path(path).open() {
+            Ok(db) => return db,
+            Err(sled::Error::Io(error))
+                if error.to_string().contains("could not acquire lock") && Instant::now() < until =>
+            {
+                std::thread::yield_now();
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
@@ -101,7 +119,7 @@ proptest! {
         ranges in prop::collection::vec((keys(), 0u8..3, keys(), 0u8..3), 8),
     ) {
         let dir = tempfile::tempdir().unwrap();
-        let open = || sled::Config::new().path(dir.path()).open().unwrap();
+        let open = || reopened(dir.path());
         let mut db = open();
         let mut packed = tree(&db);
         let mut map = Map::new();

@@ -387,8 +387,7 @@ impl Plain {
             Some(reason) => {
                 let reports = question.go(&mut self.bare, reason.as_deref())?;
                 // The lines below say what the machine would say of it.
-                self.hear();
-                self.heard.clear();
+                self.bare.heard.clear();
                 for report in &reports {
                     match (report.done(), report.failed()) {
                         (Some(done), _) => self.say(&done)?,
