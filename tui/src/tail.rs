@@ -11,7 +11,7 @@ use common::audit::{Hash, leaf_hash};
 use crate::event::Moment;
 
 /// Newest entries that are held: four pages. What is asked of older ones, the tree and its pages answer.
-pub const RING_MAX: usize = 2_000;
+pub const RING_MAX: usize = 1_024;
 /// Octets of their leaves.
 pub const RING_OCTETS_MAX: usize = 4 * 1024 * 1024;
 /// Entries that wait for a gap to be filled.
