@@ -398,16 +398,22 @@ fn database_restarts_under_load() {
     cluster.stop();
 }
 
+/// A daemon that signs in to the database as `mreg`, who can be kept out, and the address at which it does.
+fn as_a_role(server: &Postgres) -> (Daemon, String) {
+    server.psql("CREATE ROLE mreg LOGIN; GRANT CREATE ON DATABASE postgres TO mreg");
+    let address = format!("postgres://mreg@/postgres?host={}", server.dir().display());
+    let mut daemon = Daemon::prepared(&settings(&address, &[]));
+    share_blobs(&daemon, &server.dir().join("blobs"));
+    daemon.restart();
+    (daemon, address)
+}
+
 /// The session of a daemon's commits is ended under it, in its turn and out of it, and for a while it gets no other: reads go on,
 /// changes get 503 until there is one, and nothing acknowledged is lost.
 #[test]
 fn the_writers_session_is_replaced() {
     let server = Postgres::start();
-    server.psql("CREATE ROLE mreg LOGIN; GRANT CREATE ON DATABASE postgres TO mreg");
-    let address = format!("postgres://mreg@/postgres?host={}", server.dir().display());
-    let mut first = Daemon::prepared(&settings(&address, &[]));
-    share_blobs(&first, &server.dir().join("blobs"));
-    first.restart();
+    let (first, address) = as_a_role(&server);
     let mut second = joining(&address, &first, &server.dir().join("blobs"));
     second.restart();
     let mut cluster = Cluster { daemons: vec![first, second], server };
@@ -460,6 +466,48 @@ fn the_writers_session_is_replaced() {
     cluster.stop();
 }
 
+/// Makes commits of the server wait for a standby of that name; of none, if it is empty.
+fn wait_for_standby(server: &Postgres, name: &str) {
+    server.psql(&format!("ALTER SYSTEM SET synchronous_standby_names = '{name}'"));
+    server.psql("SELECT pg_reload_conf()");
+    wait::until_true("the server to know its standbys", || server.psql("SHOW synchronous_standby_names") == name);
+}
+
+/// While nobody can tell what became of a commit, others are refused at once instead of kept waiting, and the one in doubt is
+/// answered with the truth.
+#[test]
+fn a_commit_in_doubt_keeps_nobody_waiting() {
+    let server = Postgres::with(&[("wal_level", "replica"), ("max_wal_senders", "2")]);
+    let (daemon, _address) = as_a_role(&server);
+    let mut cluster = Cluster { daemons: vec![daemon], server };
+    cluster.expect_outage();
+    let Cluster { daemons, server } = &cluster;
+    let [admin, other] = [(); 2].map(|()| daemons[0].admin());
+    let user = |name: &str| json!({"username": name, "password": "a-long-enough-password", "role": "viewer"});
+    let waiting = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    wait_for_standby(server, "elsewhere");
+    std::thread::scope(|scope| {
+        let change = scope.spawn(|| admin.post("/register", &user("doubted")).expect(201));
+        wait::until_true("a commit that waits", || server.psql(&format!("SELECT count(*) {waiting}")) == "1");
+        // Which is a commit itself, and must not wait.
+        server.psql("SET synchronous_commit = local; ALTER ROLE mreg NOLOGIN");
+        server.psql(&format!("SELECT pg_terminate_backend(pid) {waiting}"));
+        wait::until_true("it to be unready", || !is_ready(&daemons[0]));
+        let refused = other.post("/register", &user("late"));
+        assert!(refused.header("retry-after").is_some());
+        refused.problem("audit-unavailable");
+        assert!(!change.is_finished(), "something was said of what nobody knows");
+        wait_for_standby(server, "");
+        server.psql("ALTER ROLE mreg LOGIN");
+        change.join().unwrap();
+    });
+    wait::until_true("it to be ready again", || is_ready(&daemons[0]));
+    other.get("/users/doubted").expect(200);
+    other.get("/users/late").problem("not-found");
+    cluster.verify();
+    cluster.stop();
+}
+
 /// A commit that waits for a standby has not happened yet, even where its connection is cut and the server shows it: it is
 /// answered when the standby has it.
 #[test]
@@ -468,15 +516,8 @@ fn commits_wait_for_the_standby() {
     let mut cluster = Cluster::on(server, 1);
     cluster.expect_outage();
     let admin = cluster.daemons[0].admin();
-    let standby = |names: &str| {
-        cluster.server.psql(&format!("ALTER SYSTEM SET synchronous_standby_names = '{names}'"));
-        cluster.server.psql("SELECT pg_reload_conf()");
-        wait::until_true("the server to know its standbys", || {
-            cluster.server.psql("SHOW synchronous_standby_names") == names
-        });
-    };
     let waiting = "FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
-    standby("elsewhere");
+    wait_for_standby(&cluster.server, "elsewhere");
     std::thread::scope(|scope| {
         let change = scope.spawn(|| {
             let user = json!({"username": "late", "password": "a-long-enough-password", "role": "viewer"});
@@ -491,7 +532,7 @@ fn commits_wait_for_the_standby() {
         }
         wait::until_true("a commit that waits", || cluster.server.psql(&format!("SELECT count(*) {waiting}")) == "1");
         assert!(!change.is_finished(), "what the standby lacks was acknowledged");
-        standby("");
+        wait_for_standby(&cluster.server, "");
         change.join().unwrap();
     });
     cluster.daemons[0].admin().get("/users/late").expect(200);

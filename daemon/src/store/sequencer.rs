@@ -3,6 +3,7 @@
 //! sled is given the changes of several batches at once: until then the view has them in memory (`packed/recent.rs`).
 //! Where several daemons share the log, the database's commit comes before all that (`sequencer/shared.rs`).
 
+mod queue;
 mod shared;
 
 use std::collections::BTreeMap;
@@ -19,8 +20,10 @@ use common::audit::{
     verify_consistency,
 };
 use common::digest::Digest;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
+pub use self::queue::Queue;
+use self::queue::{SignedAgain, Waiting};
 use crate::clock;
 use crate::durable::Disk;
 use crate::random;
@@ -166,6 +169,8 @@ pub struct Sequencer {
     pub shown: Arc<Shown>,
     /// The log in the database, where several daemons share it.
     pub shared: Option<Writer>,
+    /// What is asked of it.
+    pub queue: Queue,
 }
 
 /// A command that was decided, on its way to the journal.
@@ -184,56 +189,7 @@ struct Placed {
     before: [Option<u64>; 5],
 }
 
-/// A command, how urgent it is, and who waits for it.
-type Waiting = (Urgency, Decide, oneshot::Sender<Result<Committed, StoreError>>);
-
-/// Who waits for a checkpoint that is signed once more.
-type SignedAgain = oneshot::Sender<Result<Arc<PublishedCheckpoint>, StoreError>>;
-
-/// What was taken besides commands.
-#[derive(Default)]
-struct Taken {
-    /// Who waits for the end, if that is asked for.
-    closing: Option<oneshot::Sender<()>>,
-    /// A probe was asked for.
-    probe: bool,
-    /// Checkpoints that are to be signed once more.
-    again: Vec<(u64, SignedAgain)>,
-    /// Who waits for a view that lacks nothing.
-    settle: Vec<oneshot::Sender<()>>,
-    /// Sizes that are to be reached.
-    catch_up: Vec<(u64, oneshot::Sender<Result<(), SharedError>>)>,
-}
-
 impl Sequencer {
-    /// Takes a request and those behind it, as many as go into a batch, up to the end if there is one.
-    fn take(
-        &self,
-        first: Request,
-        requests: &mut mpsc::Receiver<Request>,
-        waiting: &mut Vec<Waiting>,
-        taken: &mut Taken,
-    ) {
-        let mut next = Some(first);
-        while let Some(request) = next {
-            match request {
-                Request::Commit(urgency, decide, reply) => waiting.push((urgency, decide, reply)),
-                Request::SignAgain(size, reply) => taken.again.push((size, reply)),
-                // What waits is not decided yet: the view is as the batch before left it.
-                Request::Still(work) => work(),
-                Request::CatchUp(size, reply) => taken.catch_up.push((size, reply)),
-                Request::Settle(reply) => taken.settle.push(reply),
-                Request::Probe => taken.probe = true,
-                Request::Close(done) => {
-                    taken.closing = Some(done);
-                    return;
-                }
-            }
-            let goes_on = waiting.len() < BATCH_COMMANDS_MAX && taken.again.len() < AGAIN_MAX;
-            next = if goes_on { requests.try_recv().ok() } else { None };
-        }
-    }
-
     /// Commits what opening has to say, each entry alone and before anything else: entry 0 is the genesis even where the
     /// disk is so full that the next would be a refusal.
     ///
@@ -250,35 +206,29 @@ impl Sequencer {
     }
 
     /// Serves requests until it is closed or has failed.
-    pub fn run(mut self, mut requests: mpsc::Receiver<Request>) {
+    pub fn run(mut self) {
         // By default the system ends a pause as much later as it is long. Where that can't be had, pauses are longer.
         let _default = rustix::thread::set_current_timer_slack(Some(NonZeroU64::MIN));
-        let mut waiting = Vec::with_capacity(BATCH_COMMANDS_MAX);
         let mut last_batch = 0;
         // All that can come: those who were answered, and those who came too late for it.
         let mut expected = 0;
-        while let Some(first) = requests.blocking_recv() {
-            let mut taken = Taken::default();
+        while let Some(first) = self.queue.next() {
             self.shown.busy(true);
-            self.take(first, &mut requests, &mut waiting, &mut taken);
+            self.queue.take(first);
             if last_batch >= GATHER_FROM {
-                for _ in 0..GATHER_PAUSES {
-                    let before = waiting.len();
-                    let is_full = before >= expected || before == BATCH_COMMANDS_MAX;
-                    if taken.closing.is_some() || is_full || taken.again.len() >= AGAIN_MAX {
-                        break;
-                    }
-                    std::thread::sleep(GATHER_PAUSE);
-                    let Ok(next) = requests.try_recv() else { break };
-                    self.take(next, &mut requests, &mut waiting, &mut taken);
-                }
+                self.gather(expected);
             }
+            let waiting = std::mem::take(&mut self.queue.waiting);
             last_batch = waiting.len();
+            if std::mem::take(&mut self.queue.taken.probe) {
+                self.probe();
+            }
+            self.batch(waiting);
+            expected = last_batch + self.queue.len();
+            let taken = std::mem::take(&mut self.queue.taken);
             if taken.probe {
                 self.probe();
             }
-            self.batch(std::mem::take(&mut waiting));
-            expected = last_batch + requests.len();
             for (size, reply) in taken.catch_up {
                 // Who waited for it may be gone.
                 let _gone = reply.send(self.catch_up(size));
@@ -300,6 +250,19 @@ impl Sequencer {
                 return;
             }
             self.shown.busy(false);
+        }
+    }
+
+    /// Gives those who were just answered time to come back: `expected` of them at most.
+    fn gather(&mut self, expected: usize) {
+        for _ in 0..GATHER_PAUSES {
+            let gathered = self.queue.waiting.len();
+            if gathered >= expected || self.queue.is_batch() {
+                return;
+            }
+            std::thread::sleep(GATHER_PAUSE);
+            let Some(next) = self.queue.next_here() else { return };
+            self.queue.take(next);
         }
     }
 

@@ -65,7 +65,7 @@ use crate::store::records::{
     VersionRecord, WebhookProgressRecord, WebhookRecord,
 };
 use crate::store::references::References;
-use crate::store::sequencer::{QUEUE_MAX, Request, Shown};
+use crate::store::sequencer::{Request, Shown};
 use crate::store::shared::follow::{self, Followed, Follower};
 use crate::store::shared::writer::Writer;
 use crate::store::shared::{Peer, SharedError};
@@ -206,7 +206,7 @@ impl SledStore {
     /// Starts the threads, and writes what opening has to say.
     fn start(options: &SledOptions, locks: Locks, recovered: recover::Recovered) -> Result<Self, OpenError> {
         let log_dir = options.log_dir();
-        let recover::Recovered { mut sequencer, db, mark, derived, node, opening } = recovered;
+        let recover::Recovered { mut sequencer, requests, db, mark, derived, node, opening } = recovered;
         let shown = Arc::clone(&sequencer.shown);
         let view = SledView {
             tree: sequencer.tree.clone(),
@@ -216,7 +216,6 @@ impl SledStore {
             shown: Arc::clone(&shown),
         };
         let key_dir = sequencer.key_dir.clone();
-        let (requests, queue) = mpsc::channel(QUEUE_MAX);
         let reserve_wanted = sequencer.room.wanted_octets();
         let servers = sequencer.shared.as_ref().map(Writer::servers);
         let (said, opened) = oneshot::channel();
@@ -226,7 +225,7 @@ impl SledStore {
                 let result = sequencer.open(opening);
                 let goes_on = result.is_ok();
                 if said.send(result).is_ok() && goes_on {
-                    sequencer.run(queue);
+                    sequencer.run();
                 }
             })
             .map_err(OpenError::path(&log_dir))?;

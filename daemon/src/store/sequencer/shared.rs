@@ -6,13 +6,14 @@
 //! replica is in the database, and whatever a crash leaves out of the replica is fetched again.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use common::audit::{Hash, leaf_hash};
 
 use super::{NewKeys, Placed, Sequencer, apply_record};
 use crate::store::journal::{AppendError, Record, Scanned, Spare};
 use crate::store::overlay::Overlay;
-use crate::store::shared::writer::Outcome;
+use crate::store::shared::writer::{Outcome, PAUSE};
 use crate::store::shared::{Contradiction, Head, SharedError};
 use crate::store::sled::{first_keys, read_record};
 use crate::store::view::{Applied, set_applied};
@@ -20,6 +21,9 @@ use crate::store::{Health, Moment, StoreError};
 
 /// A replica that is further behind catches up before it takes the turn, so that others don't wait for it.
 const BEHIND_IN_TURN_MAX: u64 = 1024;
+
+/// How long it is asked what became of a commit before those who wait are told that it is not known.
+const FIND_OUT_FOR: Duration = Duration::from_secs(30);
 
 /// Makes what a command is told.
 type Refusal = fn(String) -> StoreError;
@@ -90,16 +94,38 @@ impl Sequencer {
     pub(super) fn share(&mut self, records: &[Record], placed: &[Placed]) -> Option<Unshared> {
         let first = self.journal.next_index();
         let root = self.hashes.root_with(placed.iter().map(|one| one.leaf_hash));
-        let outcome = self.shared.as_mut()?.commit(first, records, root);
-        let (error, why): (Refusal, _) = match outcome {
+        let (error, why): (Refusal, _) = match self.shared.as_mut()?.commit(first, records, root) {
             Outcome::Done => return None,
             Outcome::NotDone(why) => (StoreError::Unavailable, why),
-            // Whatever it was: it is fetched like others' entries, once the database answers.
-            Outcome::Unknown(why) => (StoreError::Unknown, why),
+            Outcome::Unanswered(why) => match self.find_out(first, records, &why) {
+                Ok(true) => return None,
+                Ok(false) => (StoreError::Unavailable, why),
+                // Whatever it was: it is fetched like others' entries, once the database answers.
+                Err(still) => (StoreError::Unknown, format!("{why}; {still}")),
+            },
         };
         let why = format!("the database: {why}");
         self.refusing(Health::Refusing(why.clone()));
         Some(Unshared { error, why })
+    }
+
+    /// Whether a batch whose commit was not answered is committed; an error if that could not be told in time. Nothing else
+    /// can be decided before, so who comes meanwhile is refused instead of kept waiting.
+    fn find_out(&mut self, first: u64, records: &[Record], why: &str) -> Result<bool, String> {
+        let began = Instant::now();
+        loop {
+            let Some(shared) = &mut self.shared else { return Ok(false) };
+            match shared.is_committed(first, records) {
+                Ok(is_committed) => return Ok(is_committed),
+                Err(SharedError::Unreachable(still)) if began.elapsed() < FIND_OUT_FOR => {
+                    let why = format!("{why}; {still}");
+                    self.refusing(Health::Refusing(format!("the database: {why}")));
+                    self.queue.refuse(&why);
+                    std::thread::sleep(PAUSE);
+                }
+                Err(SharedError::Unreachable(still) | SharedError::Refused(still)) => return Err(still),
+            }
+        }
     }
 
     /// Catches up with the shared log up to a size at least; nothing is to do where it is reached.

@@ -20,11 +20,9 @@ use crate::config::database::SharedDatabase;
 use crate::store::journal::Record;
 
 /// After a connection could not be made, none is tried for so long: whoever asks meanwhile gets the same answer.
-const PAUSE: Duration = Duration::from_millis(200);
+pub const PAUSE: Duration = Duration::from_millis(200);
 /// What is said of a session whose server was replaced.
 const REPLACED: &str = "the database's server was replaced by a failover";
-/// How long it is asked what became of a commit before those who wait are told that it is not known.
-const RESOLVE_FOR: Duration = Duration::from_secs(30);
 
 pub(super) const HEAD: &str = "SELECT size, root, moved FROM mreg.log_head";
 const LOCK: &str = "SELECT size, root, moved FROM mreg.log_head FOR UPDATE";
@@ -50,8 +48,8 @@ pub enum Outcome {
     Done,
     /// It is not, and never will be.
     NotDone(String),
-    /// It is or it isn't; the log itself will tell once the database answers.
-    Unknown(String),
+    /// It is or it isn't: [`Writer::is_committed`] finds out.
+    Unanswered(String),
 }
 
 /// The writing end of the shared log. Owned by the thread that writes.
@@ -222,31 +220,25 @@ impl Writer {
         };
         tracing::warn!(cause = why, "the database didn't answer a commit; it is asked what became of it");
         self.session = None;
-        self.resolve(first, records, &why)
+        Outcome::Unanswered(why)
     }
 
-    /// What became of a batch: asked of the log, in a turn, which waits until the one it was sent in has ended.
-    fn resolve(&mut self, first: u64, records: &[Record], why: &str) -> Outcome {
-        let began = Instant::now();
-        loop {
-            let found = self.begin().and_then(|head| {
-                let there = if head.size > first { self.fetch(first, first + 1)? } else { Vec::new() };
-                let is_ours =
-                    there.first().is_some_and(|there| records.first().is_some_and(|ours| there.leaf == ours.leaf));
-                if is_ours {
-                    self.confirm()?;
-                }
-                Ok(is_ours)
-            });
-            self.end();
-            match found {
-                Ok(true) => return Outcome::Done,
-                Ok(false) => return Outcome::NotDone(why.to_owned()),
-                Err(SharedError::Refused(refused)) => return Outcome::Unknown(format!("{why}; {refused}")),
-                Err(SharedError::Unreachable(_)) if began.elapsed() < RESOLVE_FOR => std::thread::sleep(PAUSE),
-                Err(SharedError::Unreachable(still)) => return Outcome::Unknown(format!("{why}; {still}")),
+    /// Whether a batch is committed: asked of the log, in a turn, which waits until the one it was sent in has ended.
+    ///
+    /// # Errors
+    /// [`SharedError`]; it isn't known then.
+    pub fn is_committed(&mut self, first: u64, records: &[Record]) -> Result<bool, SharedError> {
+        let found = self.begin().and_then(|head| {
+            let there = if head.size > first { self.fetch(first, first + 1)? } else { Vec::new() };
+            let is_ours =
+                there.first().is_some_and(|there| records.first().is_some_and(|ours| there.leaf == ours.leaf));
+            if is_ours {
+                self.confirm()?;
             }
-        }
+            Ok(is_ours)
+        });
+        self.end();
+        found
     }
 
     /// Ends our turn with a commit of its own, which the server answers only when all before it is as safe as it makes

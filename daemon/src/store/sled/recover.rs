@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use common::audit::{Action, Checkpoint, Ed25519Signer, Entry, Hash, Signer, leaf_hash, root_at};
 use rustix::io::Errno;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::durable;
 use crate::store::codec::{change_digest, decode_change};
@@ -24,7 +24,7 @@ use crate::store::overlay::Overlay;
 use crate::store::packed::PackedTree;
 use crate::store::records::{LogKeysRecord, Write};
 use crate::store::room::Room;
-use crate::store::sequencer::{Sequencer, Shown, apply_record, genesis_data, own_entry};
+use crate::store::sequencer::{Queue, Request, Sequencer, Shown, apply_record, genesis_data, own_entry};
 use crate::store::shared::{Contradiction, Head};
 use crate::store::sled::keeper::keep_room_for_view;
 use crate::store::sled::rebuild::remove_view;
@@ -41,6 +41,7 @@ const REPLAY_OCTETS: usize = 32 * 1024 * 1024;
 /// An open store's parts.
 pub(super) struct Recovered {
     pub(super) sequencer: Sequencer,
+    pub(super) requests: mpsc::Sender<Request>,
     pub(super) db: ::sled::Db,
     pub(super) mark: Arc<HighWaterMark>,
     pub(super) derived: DerivedMark,
@@ -209,6 +210,7 @@ pub(super) fn recover(
         in_doubt: AtomicBool::new(false),
         keys: watch::Sender::new(Arc::new(keys.clone())),
     });
+    let (requests, queue) = Queue::new();
     let mut sequencer = Sequencer {
         journal,
         hashes,
@@ -230,6 +232,7 @@ pub(super) fn recover(
         view_failed: false,
         shown,
         shared: None,
+        queue,
     };
     let mut opening = Vec::new();
     if size == 0 {
@@ -247,7 +250,7 @@ pub(super) fn recover(
     if let Some(restored) = restored {
         opening.push(from_backup(&keys.origin, restored));
     }
-    Ok(Recovered { sequencer, db, mark, derived, node, opening })
+    Ok(Recovered { sequencer, requests, db, mark, derived, node, opening })
 }
 
 /// The entry which says that the log goes on from a backup.
