@@ -10,6 +10,7 @@ use serde_json::json;
 use tests::daemon::{ADMIN, ADMIN_PASSWORD, Daemon};
 use tests::pty::{Console, Setup};
 use tests::tamper::{Proxy, Tamper};
+use tests::wait;
 
 /// How soon a signal ends it, and what a busy machine adds.
 const END_MAX: Duration = Duration::from_secs(5);
@@ -83,10 +84,10 @@ fn lists_and_looks() {
     console.wait_for("an index, or a time: whenever");
     console.press("set time local<Enter>set nonsense on<Enter>");
     console.wait_for("nonsense is no setting");
-    console.press("jobs<Enter>");
-    console.wait_for("3 rows in ");
-    console.wait_for("entries of ");
-    console.wait_for("are what was signed");
+    for told in ["3 rows in ", "are what was signed"] {
+        jobs_until(&mut console, told);
+    }
+    assert!(console.shows("entries of "), "{}", console.screen());
     console.press("health<Enter>");
     console.wait_for("audit log");
     console.press("do<Enter>");
@@ -102,6 +103,16 @@ fn lists_and_looks() {
     console.wait_for("the password stays as it is");
     assert!(console.octets_from(0).is_ascii(), "the locale is not UTF-8");
     quit(console);
+}
+
+/// Asks for the jobs until that is said. What ends while nobody types is told before the next prompt.
+fn jobs_until(console: &mut Console, told: &str) {
+    wait::until_true(told, || {
+        let before = console.count();
+        console.press("jobs<Enter>");
+        wait::until_true("a prompt", || console.count() > before && console.screen().trim_end().ends_with('>'));
+        console.shows(told)
+    });
 }
 
 /// A change is asked about in words and done by its name; another answer does nothing; it is taken back.
