@@ -409,11 +409,15 @@ fn paste(state: &mut State, text: &str, out: &mut Vec<Action>) {
         filter.line.insert(text);
         out.push(Action::TimerSet { id: TimerId::Typing, after_ms: TYPING_MS });
     } else if let Some(form) = &mut state.login {
-        if !form.busy && !form.at_box && !form.reads_messages {
+        let is_seen = form.shown_after.is_none_or(|after| state.drawn > after);
+        if is_seen && !form.busy && !form.at_box && !form.reads_messages {
             match &mut form.code {
                 Some(code) if form.at_code => code.insert(text),
                 _ if form.at_password => form.password.insert(text),
-                _ => form.user.insert(text),
+                _ => {
+                    form.replace_proposal();
+                    form.user.insert(text);
+                }
             }
         }
     } else if let Some(form) = &mut state.new_password {
@@ -1093,7 +1097,7 @@ fn failed(state: &mut State, id: RequestId, asked: Asked, error: &ClientError, o
         let (again, token) = (asked.again, asked.token);
         state.parked.insert(id, Asked { again: true, ..asked });
         if again {
-            login::open(state, Some("the session has ended".to_owned()));
+            login::open_unasked(state, "the session has ended".to_owned());
         } else if token < state.tokens && !state.renewing && state.login.is_none() {
             // It was sent with the token before, and overtaken by the fresh one.
             send_parked(state, out);

@@ -8,6 +8,8 @@ use crate::secret::Secret;
 pub struct Login {
     /// Who.
     pub user: Line,
+    /// The name is a proposal that nobody touched: the first character typed takes its place.
+    pub is_proposed: bool,
     /// The proof.
     pub password: Line,
     /// The code of the second factor, once the daemon has asked for it.
@@ -24,13 +26,16 @@ pub struct Login {
     pub reads_messages: bool,
     /// Why it is asked, or why it failed.
     pub reason: Option<String>,
+    /// It came unasked, in the midst of something else: keys count after a frame with a higher number than this was written.
+    pub shown_after: Option<u64>,
 }
 
 impl Login {
-    /// An empty dialog for this user, with the reason it appears.
+    /// An empty dialog for this user, with the reason it appears. Where it is known who it is, the password is asked for.
     pub fn new(user: &str, reason: Option<String>) -> Self {
         Self {
             user: Line::new(user),
+            is_proposed: false,
             password: Line::hidden(),
             code: None,
             at_code: false,
@@ -39,6 +44,20 @@ impl Login {
             busy: false,
             reads_messages: false,
             reason,
+            shown_after: None,
+        }
+    }
+
+    /// The same for whoever comes next: after a session was left on purpose that may be somebody else, so the name is asked for
+    /// and this one only proposed.
+    pub fn anew(user: &str, reason: Option<String>) -> Self {
+        Self { at_password: false, is_proposed: !user.is_empty(), ..Self::new(user, reason) }
+    }
+
+    /// Takes a character or a pasted text into the name: it takes the place of what was only proposed.
+    pub fn replace_proposal(&mut self) {
+        if std::mem::take(&mut self.is_proposed) {
+            self.user.clear();
         }
     }
 

@@ -62,18 +62,32 @@ pub(super) fn check_token(state: &mut State, out: &mut Vec<Action>) {
 }
 
 pub(super) fn open(state: &mut State, reason: Option<String>) {
+    let user = state.who.as_ref().map_or(state.settings.user.as_str(), |who| who.username.as_str());
+    let form = Login::new(user, reason);
+    show(state, form);
+}
+
+/// The dialog comes by itself: what was typed for something else is no part of a password.
+pub(super) fn open_unasked(state: &mut State, reason: String) {
+    let was_open = state.login.is_some();
+    open(state, Some(reason));
+    if let Some(form) = state.login.as_mut().filter(|_| !was_open && !state.settings.bare) {
+        form.shown_after = Some(state.drawn);
+    }
+}
+
+fn show(state: &mut State, form: Login) {
     state.renewing = false;
     state.filter = None;
-    let user = state.who.as_ref().map_or(state.settings.user.as_str(), |who| who.username.as_str());
     if state.login.is_none() {
-        state.login = Some(Login::new(user, reason));
+        state.login = Some(form);
     }
 }
 
 pub(super) fn renew(state: &mut State, out: &mut Vec<Action>) {
     if let Some(label) = state.who.as_ref().and_then(|who| who.api_token.clone()) {
         let why = format!("the API token {label} is not accepted any more: it has expired or was revoked");
-        return open(state, Some(why));
+        return open_unasked(state, why);
     }
     if !state.renewing && state.login.is_none() {
         state.renewing = true;
@@ -85,6 +99,9 @@ pub(super) fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
     let Some(form) = &mut state.login else { return };
     if (key.code, key.ctrl) == (Code::Char('c'), true) {
         return out.push(Action::Quit);
+    }
+    if form.shown_after.is_some_and(|after| state.drawn <= after) {
+        return;
     }
     // What no name has is no text in the name's field, and where nothing is typed nothing is.
     let is_of_name = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-' | ' ');
@@ -138,7 +155,12 @@ pub(super) fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
         _ if form.at_box => {}
         _ if form.at_code => drop(form.code.as_mut().map(|code| code.key(key))),
         _ if form.at_password => drop(form.password.key(key)),
-        _ => drop(form.user.key(key)),
+        Code::Char(_) if !key.ctrl => {
+            form.replace_proposal();
+            form.user.key(key);
+        }
+        _ if form.user.key(key) => form.is_proposed = false,
+        _ => {}
     }
 }
 
@@ -167,7 +189,7 @@ pub(super) fn lock(state: &mut State, out: &mut Vec<Action>) {
     super::tail::leave(state, out);
     out.push(Action::TimerDrop(TimerId::Refresh));
     let minutes = state.settings.lock_after_ms.unwrap_or(0) / 1_000;
-    open(state, Some(format!("locked: no key for {}", crate::time::duration(minutes))));
+    open_unasked(state, format!("locked: no key for {}", crate::time::duration(minutes)));
 }
 
 /// The session is ended, here and at the daemon; nothing of it stays on the screen.
@@ -178,7 +200,8 @@ pub(super) fn logout(state: &mut State, out: &mut Vec<Action>) {
     forget_session(state);
     let user = state.who.take().map(|who| who.username);
     state.kept_of.take_if(|kept| Some(&*kept) == user.as_ref());
-    open(state, Some("logged out".to_owned()));
+    let form = Login::anew(&state.settings.user, Some("logged out".to_owned()));
+    show(state, form);
 }
 
 /// Nothing that one user saw is shown to another.
@@ -345,7 +368,7 @@ pub(super) fn failed(state: &mut State, asked: &Asked, error: &ClientError, out:
             }
         }
         Call::Refresh if error.status().is_some_and(|status| status < 500 && !matches!(status, 408 | 429)) => {
-            open(state, Some(format!("the session has ended: {}", sentence_short(error))));
+            open_unasked(state, format!("the session has ended: {}", sentence_short(error)));
         }
         Call::Refresh => {
             state.renewing = false;
@@ -359,9 +382,11 @@ pub(super) fn failed(state: &mut State, asked: &Asked, error: &ClientError, out:
             say(state, Level::Error, why, out);
         }
         Call::Me if error.status() == Some(401) && state.who.is_none() => {
-            open(state, Some(format!("the token was refused: {}", sentence_short(error))));
+            open_unasked(state, format!("the token was refused: {}", sentence_short(error)));
         }
-        Call::Me if error.status() == Some(401) && asked.again => open(state, Some("the session has ended".to_owned())),
+        Call::Me if error.status() == Some(401) && asked.again => {
+            open_unasked(state, "the session has ended".to_owned())
+        }
         Call::Me if error.status() == Some(401) => renew(state, out),
         Call::Me if error.problem_type() == Some(ProblemType::PasswordChangeRequired) => {
             state.renewing = false;

@@ -59,7 +59,10 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<P
         for (row, (line, tone)) in (1..).zip(lines) {
             sheet.put(pen, row, &line, tone);
         }
-        let user = sheet.field(pen, user_row, "User", &form.user);
+        // What the next letter takes the place of.
+        let is_proposed = form.is_proposed && at_row == user_row;
+        let tone = if is_proposed { Tone::Current } else { Tone::Bold };
+        let user = sheet.field_in(pen, user_row, "User", &form.user, tone);
         let password = sheet.field(pen, user_row + 1, "Password", &form.password);
         let mut place = if form.at_password { password } else { user };
         if let Some(code) = &form.code {
@@ -224,6 +227,10 @@ impl Sheet {
 
     /// A label and what is typed behind it; where the cursor is.
     fn field(&self, pen: &mut Pen<'_>, row: u16, label: &str, line: &Line) -> Option<Position> {
+        self.field_in(pen, row, label, line, Tone::Bold)
+    }
+
+    fn field_in(&self, pen: &mut Pen<'_>, row: u16, label: &str, line: &Line, tone: Tone) -> Option<Position> {
         let y = self.y(row)?;
         let inside = self.inside;
         pen.put(inside.x + 1, y, LABEL_COLUMNS.min(inside.width.saturating_sub(2)), label, Tone::Plain);
@@ -236,7 +243,7 @@ impl Sheet {
         } else {
             text_window(line.text(), line.before_cursor(), room)
         };
-        pen.put(x, y, room, &text, Tone::Bold);
+        pen.put(x, y, room, &text, tone);
         Some(Position { x: x + column.min(room), y })
     }
 

@@ -1,16 +1,17 @@
 //! What the configuration changes: keys, profiles, themes, how the selected row is shown, locking, keeping a session.
 
+use common::problem::ProblemType;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::style::{Color, Modifier};
 use tui::action::{Action, Call, TimerId};
 use tui::config::Credential;
-use tui::event::Size;
+use tui::event::{EventKind, Size};
 use tui::state::{Highlight, Left, Overlay, ProfileRow, Screen};
 use tui::view::draw;
 use tui::view::theme::{Accent, Theme};
 
-use crate::console::{Console, Registry};
+use crate::console::{Console, Registry, refused};
 
 fn console() -> Console {
     Console::signed_in(100, 30, Registry::default())
@@ -95,6 +96,40 @@ fn logging_out() {
     assert!(console.others.contains(&Action::Logout));
     assert!(console.state.who.is_none() && console.state.models.list.is_empty());
     assert!(console.shows("logged out") && !console.shows("team-"));
+}
+
+/// Who comes after a session that was left is asked for the name, and what is typed takes the place of the last one; where the
+/// session ended by itself it is known who it is, and keys that were meant for something else are not taken for a password.
+#[test]
+fn typed_ahead_into_the_login() {
+    let signs_in = |console: &Console| {
+        console.calls.iter().rev().find_map(|call| match call {
+            Call::Login { username, password, .. } => Some((username.clone(), password.expose().to_owned())),
+            _ => None,
+        })
+    };
+    for (typed, name) in [("bob<Enter>secret<Enter>", "bob"), ("<Enter>secret<Enter>", "alice")] {
+        let mut console = console();
+        console.ahead(&format!(":logout<Enter>{typed}"));
+        assert_eq!(signs_in(&console), Some((name.into(), "secret".into())), "{}", console.screen());
+    }
+    let mut console = console();
+    console.press(":logout<Enter><Left>x");
+    assert!(console.shows("alicxe"), "{}", console.screen());
+    let mut console = self::console();
+    console.press(":logout<Enter>");
+    console.feed(EventKind::Paste("bob".into()));
+    assert!(console.shows(" bob") && !console.shows("alice"), "{}", console.screen());
+
+    let mut console = self::console();
+    console.registry.failure = Some(refused(ProblemType::Unauthenticated));
+    console.registry.fails = |call| !matches!(call, Call::Login { .. } | Call::Reach);
+    console.ahead("<C-r>jj");
+    console.feed(EventKind::Paste("jj".into()));
+    assert!(console.shows("the session has ended") && !console.shows("**"), "{}", console.screen());
+    console.registry.failure = None;
+    console.see().press("secret<Enter>");
+    assert_eq!(signs_in(&console), Some(("alice".into(), "secret".into())));
 }
 
 /// After so long without a key the token is forgotten; the screen stays, and a password brings it back.
