@@ -286,8 +286,8 @@ impl Act {
             // One key does both: the words tell them apart.
             "resume" => "take files in again",
             "pause" => "take nothing in any more",
-            "lock" => "lock out, all sessions end",
-            "unlock" => "let in again",
+            "lock" => "lock: they can't sign in, all sessions end",
+            "unlock" => "unlock: they can sign in again",
             "add-token" => "make an API token for yourself or a service account; it is shown once",
             "rotate-token" => "give API tokens another secret, shown once; the old one is void",
             "revoke-token" => "revoke API tokens",

@@ -484,7 +484,7 @@ fn at_most(text: &str, most: usize) -> Result<(), String> {
     if text.chars().count() > most { Err(format!("at most {most} characters")) } else { Ok(()) }
 }
 
-/// A query for users from text such as `al -role:admin state:disabled`; words must all be in the name.
+/// A query for users from text such as `al -role:admin state:locked`; words must all be in the name.
 ///
 /// # Errors
 /// A sentence that names the nearest field, or what it may be.
@@ -495,8 +495,9 @@ pub fn user_query(text: &str) -> Result<UserQuery, String> {
     let mut has_state = false;
     let is_disabled = |sign: &str, value: &str| match value {
         "active" => Ok(false),
-        "disabled" | "locked" => Ok(true),
-        _ => Err(format!("{sign}state:{value}: a state is one of active, disabled")),
+        // The second is the daemon's word.
+        "locked" | "disabled" => Ok(true),
+        _ => Err(format!("{sign}state:{value}: a state is one of active, locked; who isn't locked is active")),
     };
     for word in all.iter().map(String::as_str) {
         if let Some((field, value)) = left_out(word, &USER_NOT_FIELDS, query.not.len())? {
@@ -624,7 +625,7 @@ mod tests {
         let query = held_query("asr large rule:pickle.* verdict:malicious sender:dave").unwrap();
         let found = (query.q.as_str(), query.rule.as_str(), query.verdict.as_str(), query.sender.as_str());
         assert_eq!(found, ("asr large", "pickle.*", "malicious", "dave"));
-        let query = user_query("al role:admin state:disabled").unwrap();
+        let query = user_query("al role:admin state:locked").unwrap();
         assert_eq!((query.q.as_str(), query.role, query.disabled), ("al", Some(common::role::Role::Admin), Some(true)));
         for (text, why) in [("verdict:bad", "malicious"), ("rul:x", "did you mean rule?"), ("rule:a rule:b", "twice")] {
             assert!(held_query(text).unwrap_err().contains(why), "{text}");
@@ -644,6 +645,7 @@ mod tests {
         let query = held_query("asr \"of x\" -verdict:suspicious -rule:pickle.* -sender:dave -state:waiting").unwrap();
         assert_eq!((query.q.as_str(), query.blocked), ("asr \"of x\"", true));
         assert_eq!(query.not, ["verdict:suspicious", "rule:pickle.*", "sender:dave"]);
+        assert!(user_query("state:service").unwrap_err().ends_with("active, locked; who isn't locked is active"));
         let query = user_query("al ice -role:admin -state:locked").unwrap();
         assert_eq!(
             (query.q.as_str(), query.disabled, query.not),

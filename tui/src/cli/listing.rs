@@ -15,6 +15,7 @@ use crate::export::{Format, Kind, flat_entry, row};
 use crate::filter::{audit_query, held_query, ingest_query, model_query, user_query};
 use crate::state::audit::{field, name_then};
 use crate::state::models::{is_suspect, state_word};
+use crate::state::tokens::standing;
 use crate::time::bytes;
 
 /// Rows asked for at once.
@@ -430,7 +431,7 @@ fn token_cells(token: &ApiToken) -> [String; 7] {
         clean(&token.id),
         token.user.to_string(),
         clean(&token.label),
-        clean(token.state.as_str()),
+        clean(standing(token)),
         clean(token.expires_at.as_deref().unwrap_or("never")),
         clean(token.last_used_at.as_deref().unwrap_or("never")),
         format!(

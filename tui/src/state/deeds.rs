@@ -192,7 +192,7 @@ pub enum Deed {
     Role(Role),
     /// Replace what a user may do with models by their names.
     Grants(Vec<Grant>),
-    /// Lock a user out, or let them in again.
+    /// Lock a user, or unlock.
     Lock(bool),
     /// Give a user a password that must be changed at the next sign-in. The worker makes it up.
     OneTimePassword,

@@ -1,7 +1,7 @@
 //! API tokens of a user and how many sessions they have, over whatever is on the screen; and what is typed for a new one,
 //! read. Secrets are not among it.
 
-use common::api::{ApiToken, NewApiToken, SessionInfo};
+use common::api::{ApiToken, ApiTokenState, NewApiToken, SessionInfo};
 use common::pattern::NamePattern;
 use common::role::Permission;
 use serde_json::Value;
@@ -34,6 +34,14 @@ impl Tokens {
     /// The selected token.
     pub fn token(&self) -> Option<&ApiToken> {
         self.rows.as_ref()?.get(self.selected)
+    }
+}
+
+/// The state of a token, as it is shown: one of a locked user says what that user's row says.
+pub fn standing(token: &ApiToken) -> &str {
+    match token.state.known() {
+        Some(ApiTokenState::Disabled) => "locked",
+        Some(ApiTokenState::Live | ApiTokenState::Expired) | None => token.state.as_str(),
     }
 }
 

@@ -39,7 +39,7 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
         }
         (Command::Lock, Some((_, _, is_locked))) => {
             let (list, marks) = (&state.users.list, &state.users.marks);
-            // Of several those that are not locked yet are; where all are, they are let in again.
+            // Of several those that are not locked yet are; where all are, they are unlocked.
             let are_locked = list.rows().filter(|user| marks.has(&user.key())).all(|user| user.disabled);
             let is_locked = if marks.objects.is_empty() { is_locked } else { are_locked };
             return marks::rows::ask_before(state, &Deed::Lock(!is_locked), out);

@@ -6,7 +6,7 @@ use super::centred;
 use crate::clean::{clean, cut, width, wrap};
 use crate::layout::Areas;
 use crate::state::State;
-use crate::state::tokens::Tokens;
+use crate::state::tokens::{Tokens, standing};
 use crate::time::{Now, age, counted};
 use crate::view::pen::{MARKER, Pen, Tone};
 use common::api::{ApiToken, ApiTokenState};
@@ -87,7 +87,7 @@ fn line(token: &ApiToken, now: Now) -> String {
     });
     let label = cut(&clean(&token.label), LABEL_COLUMNS);
     let pad = " ".repeat(LABEL_COLUMNS - width(&label));
-    let (id, state) = (clean(&token.id), clean(token.state.as_str()));
+    let (id, state) = (clean(&token.id), clean(standing(token)));
     format!("{label}{pad} {id:16} {state:8} {ends:10} {used:9} {may}{}", names.unwrap_or_default())
 }
 

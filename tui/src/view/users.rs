@@ -54,8 +54,9 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
 fn cells(user: &User, now: Now) -> Vec<(String, Tone)> {
     let last = user.last_login_at.as_deref().map_or("never".to_owned(), |at| age(at, now));
     let standing = match (user.disabled, &user.locked_until) {
-        (true, _) => ("disabled".to_owned(), Tone::Bad),
-        (false, Some(_)) => ("LOCKED".to_owned(), Tone::Warn),
+        (true, _) => ("locked".to_owned(), Tone::Bad),
+        // Not by anybody, and not for long: no filter finds it, and nothing unlocks it.
+        (false, Some(_)) => ("held off".to_owned(), Tone::Warn),
         (false, None) if user.kind != UserKind::Person => (user.kind.to_string(), Tone::Plain),
         (false, None) => ("active".to_owned(), Tone::Plain),
     };
@@ -93,11 +94,11 @@ pub(super) fn lines(state: &State, areas: &Areas) -> Vec<Line> {
         text.fact(if place == 0 { "grants" } else { "" }, &grant.to_string(), Tone::Plain);
     }
     match (user.disabled, &user.locked_until) {
-        (true, _) => text.fact("state", "disabled: can't sign in (L lets them in again)", Tone::Bad),
+        (true, _) => text.fact("state", "locked: can't sign in (L unlocks)", Tone::Bad),
         (false, Some(until)) => {
             text.fact(
                 "state",
-                &format!("locked out from somewhere until {until}: too many wrong passwords"),
+                &format!("active, but held off from somewhere until {until}: too many wrong passwords"),
                 Tone::Warn,
             );
         }

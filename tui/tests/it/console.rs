@@ -579,7 +579,7 @@ impl Registry {
         }
     }
 
-    fn token(&self) -> ApiToken {
+    pub(crate) fn token(&self) -> ApiToken {
         let evil = self.evil();
         made(json!({
             "id": "06cfb8938p4tqkff", "label": format!("{evil}nightly"), "user": "bob", "state": "live",

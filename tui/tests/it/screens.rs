@@ -1,6 +1,7 @@
 //! What the screens of users, quarantine and health do, and what the console as a whole has: times by the terminal's zone and
 //! the daemon's clock, ways back, the terminal's title and its bell.
 
+use common::api::ApiTokenState;
 use common::problem::ProblemType;
 use common::role::Role;
 use jiff::tz::TimeZone;
@@ -140,7 +141,36 @@ fn users() {
     console.wait(400);
     assert_eq!(console.count("GET /users/{name}"), 1);
     assert!(console.shows("given by alice (entry 8812004)") && console.shows("model.write (contributor, admin)"));
-    assert!(console.shows("locked out from somewhere"), "{}", console.screen());
+    assert!(console.shows("held off from somewhere"), "{}", console.screen());
+}
+
+/// Who is locked is so by one word: in the list, looked at closer, in the question, among tokens, in the help and in the filter.
+#[test]
+fn one_word_for_the_locked() {
+    let mut console = at(80, 24, "5");
+    let row = |console: &Console, name: &str| {
+        console.screen().lines().find(|line| line.trim_start_matches(['▌', ' ']).starts_with(name)).unwrap().to_owned()
+    };
+    assert!(row(&console, "eve").contains(" locked ") && !row(&console, "carol").contains("locked"));
+    console.press("/state:locked<Enter>").wait(400);
+    let asked = console.calls.iter().rev().find_map(|call| match call {
+        Call::Users(query) => Some(query.disabled),
+        _ => None,
+    });
+    assert_eq!(asked, Some(Some(true)), "{}", console.screen());
+    console.press("<Esc>").wait(400).press("G<Enter>").wait(400);
+    while console.state.users.list.selected().unwrap().username.as_str() != "eve" {
+        console.press("k").wait(400);
+    }
+    assert!(console.shows("locked: can't sign in (L unlocks)"), "{}", console.screen());
+    assert!(!console.shows("disabled"));
+    console.press("L");
+    assert!(console.shows("Unlock user eve"), "{}", console.screen());
+    console.press("<Esc>?/lock<Enter>");
+    assert!(console.shows("lock, or unlock") && console.shows("state:locked") && !console.shows("disabled"));
+    let mut token = console.registry.token();
+    token.state = ApiTokenState::Disabled.into();
+    assert_eq!(tui::state::tokens::standing(&token), "locked");
 }
 
 /// The end of a list is asked for as such, and its beginning is not read for it.
