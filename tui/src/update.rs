@@ -419,17 +419,21 @@ fn paste(state: &mut State, text: &str, out: &mut Vec<Action>) {
                     form.user.insert(text);
                 }
             }
+            form.edited();
         }
     } else if let Some(form) = &mut state.new_password {
         if !form.busy {
             form.line().insert(text);
+            form.reason = None;
         }
     } else if let Some(form) = &mut state.enrol {
         if !form.busy {
             form.line.insert(text);
+            form.reason = None;
         }
     } else if let Some(prompt) = &mut state.prompt {
         prompt.line.insert(text);
+        prompt.error = None;
     } else if state.dialog.is_some() {
         dialog::paste(state, text);
     } else if let Some(filter) = &mut state.filter {

@@ -26,6 +26,8 @@ pub struct Login {
     pub reads_messages: bool,
     /// Why it is asked, or why it failed.
     pub reason: Option<String>,
+    /// Whether that is what was wrong with what was typed: it goes once that is edited.
+    pub is_refused: bool,
     /// It came unasked, in the midst of something else: keys count after a frame with a higher number than this was written.
     pub shown_after: Option<u64>,
 }
@@ -44,6 +46,7 @@ impl Login {
             busy: false,
             reads_messages: false,
             reason,
+            is_refused: false,
             shown_after: None,
         }
     }
@@ -52,6 +55,13 @@ impl Login {
     /// and this one only proposed.
     pub fn anew(user: &str, reason: Option<String>) -> Self {
         Self { at_password: false, is_proposed: !user.is_empty(), ..Self::new(user, reason) }
+    }
+
+    /// What is typed is another: what was wrong with it is no longer.
+    pub fn edited(&mut self) {
+        if std::mem::take(&mut self.is_refused) {
+            self.reason = None;
+        }
     }
 
     /// Takes a character or a pasted text into the name: it takes the place of what was only proposed.

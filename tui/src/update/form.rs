@@ -423,6 +423,7 @@ pub(super) fn paste(state: &mut State, text: &str) {
             form.fields[at].line.clear();
         }
         form.fields[at].line.insert(text);
+        form.error = None;
         form.dirty = true;
     }
 }

@@ -129,6 +129,7 @@ pub(super) fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
             out.push(Action::RememberNext(state.remember));
         }
         Code::Esc => {
+            form.edited();
             form.password.clear();
             if form.code.take().is_some() {
                 (form.at_password, form.at_code, form.reason) = (true, false, None);
@@ -144,7 +145,7 @@ pub(super) fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
         }
         Code::Enter => {
             form.busy = true;
-            form.reason = None;
+            (form.reason, form.is_refused) = (None, false);
             let call = Call::Login {
                 username: form.user.text().trim().to_owned(),
                 password: form.password.secret(),
@@ -153,14 +154,25 @@ pub(super) fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
             ask(state, call, out);
         }
         _ if form.at_box => {}
-        _ if form.at_code => drop(form.code.as_mut().map(|code| code.key(key))),
-        _ if form.at_password => drop(form.password.key(key)),
-        Code::Char(_) if !key.ctrl => {
-            form.replace_proposal();
-            form.user.key(key);
+        _ => edit(form, key),
+    }
+}
+
+/// Takes a key into the field that the cursor is in.
+fn edit(form: &mut Login, key: Key) {
+    let is_edited = match &mut form.code {
+        Some(code) if form.at_code => code.key(key),
+        _ if form.at_password => form.password.key(key),
+        _ => {
+            if matches!(key.code, Code::Char(_)) && !key.ctrl {
+                form.replace_proposal();
+            }
+            form.user.key(key)
         }
-        _ if form.user.key(key) => form.is_proposed = false,
-        _ => {}
+    };
+    if is_edited {
+        form.is_proposed = form.is_proposed && form.types();
+        form.edited();
     }
 }
 
@@ -326,6 +338,7 @@ pub(super) fn failed(state: &mut State, asked: &Asked, error: &ClientError, out:
                 form.password.insert(password.expose());
                 form.code = Some(Line::hidden());
                 (form.at_password, form.at_box, form.at_code) = (false, false, true);
+                form.is_refused = otp.is_some();
                 form.reason = Some(
                     match otp {
                         None => "a code of your authenticator is needed, or a recovery code",
@@ -341,6 +354,7 @@ pub(super) fn failed(state: &mut State, asked: &Asked, error: &ClientError, out:
                 (form.code, form.at_code) = (None, false);
                 form.password.clear();
                 form.at_password = true;
+                form.is_refused = true;
                 form.reason = Some(match error.problem_type() {
                     Some(ProblemType::BadCredentials) => "wrong user name or password".to_owned(),
                     _ => why,
@@ -510,7 +524,10 @@ pub(super) fn new_password_key(state: &mut State, key: Key, out: &mut Vec<Action
         }
         Code::Tab | Code::Down => form.field = (form.field + 1) % 3,
         Code::BackTab | Code::Up => form.field = (form.field + 2) % 3,
-        Code::Esc => form.line().clear(),
+        Code::Esc => {
+            form.line().clear();
+            form.reason = None;
+        }
         Code::Enter if form.field < 2 => form.field += 1,
         Code::Enter if form.old.text().is_empty() => form.field = 0,
         Code::Enter if form.new[0].text().is_empty() => form.field = 1,
@@ -525,7 +542,9 @@ pub(super) fn new_password_key(state: &mut State, key: Key, out: &mut Vec<Action
             let call = Call::ChangePassword { old: form.old.secret(), new: form.new[0].secret() };
             ask(state, call, out);
         }
-        _ => drop(form.line().key(key)),
+        // What was wrong is being put right.
+        _ if form.line().key(key) => form.reason = None,
+        _ => {}
     }
 }
 
@@ -586,7 +605,10 @@ pub(super) fn factor_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
             form.reason = Some("Enter says that you have kept them, y copies them".to_owned());
         }
         (Code::Esc, _) if form.line.text().is_empty() && !form.is_demanded => state.enrol = None,
-        (Code::Esc, _) => form.line.clear(),
+        (Code::Esc, _) => {
+            form.line.clear();
+            form.reason = None;
+        }
         (Code::Enter, _) if form.line.text().trim().is_empty() => {}
         (Code::Enter, stage) => {
             let call = match stage {
@@ -597,7 +619,8 @@ pub(super) fn factor_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
             form.reason = None;
             ask(state, call, out);
         }
-        _ => drop(form.line.key(key)),
+        _ if form.line.key(key) => form.reason = None,
+        _ => {}
     }
 }
 

@@ -342,6 +342,39 @@ fn a_wrong_password() {
     console.press("<C-c>");
 }
 
+/// What was wrong with what was typed goes as soon as that is put right, in each form; why a form is there stays.
+#[test]
+fn what_was_wrong_goes_when_it_is_edited() {
+    let mut console = Console::signed_in(80, 24, Registry::default());
+    console.press(":change-password<Enter>old one<Enter>new one<Enter>new two<Enter>");
+    assert!(console.shows("the two new passwords differ"), "{}", console.screen());
+    console.press("n");
+    assert!(!console.shows("differ"), "{}", console.screen());
+    console.press("ew one<Enter>new two<Enter>");
+    console.feed(EventKind::Paste("new one".into()));
+    assert!(!console.shows("differ"), "{}", console.screen());
+    console.press("<Esc><C-k>");
+    console.registry.failure = Some(refused(ProblemType::BadCredentials));
+    console.press("my password<Enter>");
+    assert!(console.shows("this is not your password"), "{}", console.screen());
+    console.press("m");
+    assert!(!console.shows("this is not"), "{}", console.screen());
+
+    let mut console = signed_out();
+    console.registry.failure = Some(refused(ProblemType::BadCredentials));
+    console.press("wrong password<Enter>");
+    assert!(console.shows("wrong user name"));
+    console.press("r");
+    assert!(!console.shows("wrong user name"), "{}", console.screen());
+    console.registry.failure = Some(refused(ProblemType::SecondFactorRequired));
+    console.press("ight password<Enter>12");
+    assert!(console.shows("a code of your authenticator is needed"), "{}", console.screen());
+    console.press("3<Enter>");
+    assert!(console.shows("this code is wrong"), "{}", console.screen());
+    console.press("1");
+    assert!(!console.shows("this code is wrong"), "{}", console.screen());
+}
+
 /// The code is asked for when the daemon does, and goes with the password that is there still.
 #[test]
 fn a_second_factor() {
