@@ -414,6 +414,7 @@ pub(super) fn back(state: &mut State, out: &mut Vec<Action>) -> bool {
     if let Some(open) = &mut state.models.open {
         if open.compared.take().is_none() && open.reading.take().is_none() {
             let (info, versions) = (open.pending, open.versions.waits_for());
+            select_open(state);
             state.models.open = None;
             cancel(state, info, out);
             cancel(state, versions, out);
@@ -437,8 +438,17 @@ pub(super) fn back(state: &mut State, out: &mut Vec<Action>) -> bool {
     true
 }
 
+/// The list goes on where one comes from: at the model that is open, if it has that, however it was opened.
+fn select_open(state: &mut State) {
+    let here = state.models.open.is_some().then(|| model_here(state)).flatten();
+    if let Some((id, _name)) = here {
+        state.models.list.select(&id);
+    }
+}
+
 /// Out of the model that is open, whatever depth of it is shown.
 pub(super) fn leave(state: &mut State, out: &mut Vec<Action>) {
+    select_open(state);
     if let Some(open) = state.models.open.take() {
         cancel(state, open.pending, out);
         cancel(state, open.versions.waits_for(), out);

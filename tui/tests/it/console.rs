@@ -434,7 +434,11 @@ impl Registry {
                 let matched = self.models(&query).total.unwrap_or(0);
                 Answer::Counted(BulkTotal { matched, set: "5e7".into(), ..BulkTotal::default() })
             }
-            Call::Model(_) => Answer::Model(reply(Box::new(self.model()))),
+            Call::Model(reference) => {
+                let number = reference.rsplit('-').next().and_then(|number| number.parse().ok());
+                let named = number.filter(|number| self.row(*number).name.as_str() == reference);
+                Answer::Model(reply(Box::new(self.model(named.unwrap_or(0)))))
+            }
             Call::Versions { page: paging, .. } => {
                 let found = places(paging.cursor.as_deref(), paging.before.as_deref(), paging.limit, 52);
                 let items = found.clone().map(|place| self.version(52 - place)).collect();
@@ -619,8 +623,8 @@ impl Registry {
         }))
     }
 
-    fn model(&self) -> ModelInfo {
-        let mut value = serde_json::to_value(self.row(0)).unwrap();
+    fn model(&self, number: u64) -> ModelInfo {
+        let mut value = serde_json::to_value(self.row(number)).unwrap();
         value["restorable_until"] = Value::Null;
         value["newest_versions"] = self.newest();
         value["selected"] = Value::Null;

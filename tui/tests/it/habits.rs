@@ -36,6 +36,23 @@ fn the_way_back() {
     assert_eq!(console.state.screen, Screen::Models);
 }
 
+/// Out of a model that was opened by its name or from elsewhere, the list goes on there, if it has it.
+#[test]
+fn the_way_back_to_the_row() {
+    let selected = |console: &Console| console.state.models.list.selected().unwrap().name.to_string();
+    for (keys, back) in [("", "h"), ("6", "<Esc>"), ("<Enter>", "1")] {
+        let mut console = console();
+        let first = selected(&console);
+        let other = console.state.models.list.rows().nth(7).unwrap().name.to_string();
+        console.press(keys).wait(400);
+        console.press(&format!(":open {other}<Enter>")).wait(400).press(back).wait(400);
+        assert_eq!((selected(&console), console.state.models.open.is_none()), (other.clone(), true), "{keys}");
+        // What the list doesn't have leaves it where it was.
+        console.press("gg:open team-else/where<Enter>").wait(400).press("h").wait(400);
+        assert_eq!(selected(&console), first);
+    }
+}
+
 /// What may be done is asked about when the token is made fresh, and once after any refusal.
 #[test]
 fn who_is_asked() {
