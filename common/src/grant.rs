@@ -186,10 +186,16 @@ impl From<Grant> for GrantTold {
     }
 }
 
-/// No [`Grant`] reads as one that is not known.
+/// No [`Grant`] reads as one that is not known, whatever its role is called: a role named `deny` is no denial.
 impl fmt::Display for GrantTold {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}{}", self.pattern, self.effect, if self.more.is_empty() { "" } else { " (and more)" })
+        let pattern = &self.pattern;
+        match (&self.effect, self.more.is_empty()) {
+            (Known::Known(effect), true) => write!(f, "{pattern}:{effect}"),
+            (Known::Known(effect), false) => write!(f, "{pattern}:{effect} (and more)"),
+            (Known::Other(word), true) => write!(f, "{pattern}:\"{word}\" (unknown role)"),
+            (Known::Other(word), false) => write!(f, "{pattern}:\"{word}\" (unknown role, and more)"),
+        }
     }
 }
 

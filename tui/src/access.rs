@@ -393,10 +393,16 @@ mod tests {
         assert_eq!(on(Permission::ModelRead, "team/m"), None, "the daemon said that it may be read");
         assert_eq!(on(Permission::ModelWrite, "own/m"), None, "what is known counts, beside what isn't");
         let why = on(Permission::ModelWrite, "team/m").unwrap();
-        assert!(why.ends_with("give it there; what team/*:curator gives isn't known to this mreg"), "{why}");
+        assert!(
+            why.ends_with("give it there; what team/*:\"curator\" (unknown role) gives isn't known to this mreg"),
+            "{why}"
+        );
         assert!(on(Permission::ModelWrite, "x/m").unwrap().ends_with("don't give it there"));
         let why = on(Permission::ModelDelete, "old/m").unwrap();
-        assert!(why.contains("needs model.delete (admin); you are curator; what team/*:curator gives"), "{why}");
+        assert!(
+            why.contains("needs model.delete (admin); you are curator; what team/*:\"curator\" (unknown role) gives"),
+            "{why}"
+        );
         assert!(on(Permission::UserManage, "old/m").unwrap().ends_with("you are curator"));
     }
 }

@@ -414,7 +414,10 @@ fn words_that_are_not_known() {
         assert_eq!((me.kind.as_str(), me.role.as_str()), ("robot", "curator"));
         assert_eq!(me.permissions.iter().filter_map(Known::known).collect::<Vec<_>>(), [Permission::ModelRead]);
         assert_eq!(me.permissions[1].as_str(), "model.dream");
-        assert_eq!(me.grants.iter().map(ToString::to_string).collect::<Vec<_>>(), ["team/*:curator", "x/*:deny"]);
+        assert_eq!(
+            me.grants.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["team/*:\"curator\" (unknown role)", "x/*:deny"]
+        );
         let intake = client.ingest(&IngestQuery::default()).await.unwrap().body.intake.unwrap();
         let states: Vec<(&str, u64)> = intake.states.iter().map(|(state, count)| (state.as_str(), *count)).collect();
         assert_eq!(states, [("failed", 1), ("thawing", 2)]);

@@ -202,10 +202,17 @@ fn told() {
         assert_eq!((told.known(), told.to_string().as_str()), (Some(grant.clone()), text));
         assert_eq!((told.clone(), serde_json::to_value(&told).unwrap()), (GrantTold::from(grant), wire));
     }
-    let curator = json!({"pattern": "team/*", "role": "curator"});
-    let told = read(curator.clone()).unwrap();
-    assert_eq!((told.known(), told.to_string().as_str()), (None, "team/*:curator"));
-    assert_eq!(serde_json::to_value(&told).unwrap(), curator);
+    // A role may be called as a grant that denies is written, and is none.
+    for word in ["curator", "deny", " deny", "DENY", "None", "viewer ", "a \"b\":deny"] {
+        let unknown = json!({"pattern": "team/*", "role": word});
+        let told = read(unknown.clone()).unwrap();
+        let shown = format!("team/*:\"{word}\" (unknown role)");
+        assert_eq!((told.known(), told.to_string()), (None, shown.clone()));
+        assert!(shown.parse::<Grant>().is_err(), "{shown}");
+        assert_eq!(serde_json::to_value(&told).unwrap(), unknown);
+    }
+    let told = read(json!({"pattern": "team/*", "role": "deny", "until": "2027-01-01"})).unwrap();
+    assert_eq!(told.to_string(), "team/*:\"deny\" (unknown role, and more)");
     for more in [
         json!({"pattern": "team/*", "role": "admin", "until": "2027-01-01"}),
         json!({"pattern": "team/*", "deny": true, "unless": {"from": "10.0.0.0/8"}}),

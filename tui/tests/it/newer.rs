@@ -38,7 +38,8 @@ fn words_are_shown() {
     assert!(screen.contains("role       frozen since"), "{screen}");
     assert!(screen.contains("kind       its kind `frozen` isn't known to this mreg"), "{screen}");
     assert!(screen.contains("the role `frozen` isn't known to this mreg"), "{screen}");
-    assert!(screen.contains("team-nlp/*:frozen: it isn't known to this mreg what that gives or takes"), "{screen}");
+    let grant = "team-nlp/*:\"frozen\" (unknown role)";
+    assert!(screen.contains(&format!("{grant}: it isn't known to this mreg what that gives or takes")), "{screen}");
     assert!(!screen.contains("MAY NOT"), "that can't be said: {screen}");
     console.press("<Esc>T").wait(400);
     assert!(console.shows("frozen") && console.shows("model.read,frozen"), "{}", console.screen());
@@ -88,9 +89,9 @@ fn nothing_is_given_again() {
     assert_eq!(sent(&console).len(), 1);
     assert!(!message(&console).contains("u undo"), "{}", message(&console));
     console.press("u").wait(400).press("e");
-    assert!(console.shows("team-nlp/*:curator"), "{}", console.screen());
+    assert!(console.shows("team-nlp/*:\"curator\" (unknown role)"), "{}", console.screen());
     console.press("<Enter><Enter><Enter><Enter>");
-    assert!(console.shows("\"curator\" is none of viewer, contributor"), "{}", console.screen());
+    assert!(console.shows("is none of viewer, contributor"), "{}", console.screen());
     assert_eq!(sent(&console).len(), 1);
     // What came to a state that is not known since is left alone.
     let mut console = Console::signed_in(120, 40, Registry::default());
@@ -100,6 +101,18 @@ fn nothing_is_given_again() {
     console.press("u");
     assert!(message(&console).contains("changed meanwhile"), "{}", console.screen());
     assert_eq!(sent(&console).len(), 1);
+}
+
+/// A role that is called as a denial is written is shown as a role that isn't known, and not made a denial by who edits grants.
+#[test]
+fn a_role_called_deny() {
+    let mut console = console("deny");
+    console.press("5").wait(400).press("j<Enter>").wait(400);
+    assert!(console.shows("grants     team-nlp/*:\"deny\" (unknown role)"), "{}", console.screen());
+    assert!(!console.shows("it is not even seen"), "{}", console.screen());
+    console.press("<Esc>e<Enter><Enter><Enter><Enter>");
+    assert!(console.shows("is none of viewer, contributor"), "{}", console.screen());
+    assert!(sent(&console).is_empty());
 }
 
 /// Who signs in with a role that is not known may what the daemon says.
