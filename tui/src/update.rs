@@ -53,7 +53,7 @@ pub use confirm::can_be_typed;
 pub use daemons::choose;
 pub use login::start;
 pub use palette::SETTINGS;
-pub(crate) use tokens::refusal_to_make;
+pub(crate) use tokens::{TokenAct, token_access};
 
 /// How long an information stays on the message line, in milliseconds.
 const INFO_MS: u64 = 4_000;

@@ -34,7 +34,7 @@ use crate::state::diff::Compared;
 use crate::state::forms::EnrolStage;
 use crate::state::{Level, Overlay, PromptKind, Screen, State};
 use crate::time::{Way, age_changes_in, grouped};
-use crate::update::refusal_to_make;
+use crate::update::{TokenAct, token_access};
 use crate::view::pen::{Line, Pen, Tone};
 use crate::window::{Row, Window};
 
@@ -901,6 +901,11 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
         for text in ["Enter do it", "Esc cancel"] {
             hint(text, Tone::Dim);
         }
+    } else if let Some(Dialog::Tokens(_)) = &state.dialog {
+        for text in token_hints(state) {
+            hint(&text, Tone::Dim);
+        }
+        hint("Esc close", Tone::Dim);
     } else if let Some(dialog) = &state.dialog {
         let texts: &[&str] = match dialog {
             Dialog::Confirm(confirm) if confirm.does_nothing() => &["Esc leave"],
@@ -925,15 +930,7 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
             },
             Dialog::Secret(_) if !state.settings.can_copy => &["Esc close"],
             Dialog::Secret(_) => &["y copy once", "Esc close"],
-            Dialog::Tokens(tokens) => {
-                let has_some = tokens.rows.as_ref().is_some_and(|rows| !rows.is_empty());
-                match (refusal_to_make(state).is_some(), has_some) {
-                    (true, true) => &["r rotate", "D revoke", "E end all", "Esc close"],
-                    (true, false) => &["E end all", "Esc close"],
-                    (false, true) => &["a make one", "r rotate", "D revoke", "E end all", "Esc close"],
-                    (false, false) => &["a make one", "E end all", "Esc close"],
-                }
-            }
+            Dialog::Tokens(_) => &[],
         };
         for text in texts {
             hint(text, Tone::Dim);
@@ -1011,6 +1008,15 @@ fn hints(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
     for (text, tone) in texts {
         x = pen.put(x, area.y, area.right().saturating_sub(x), &text, tone).saturating_add(2);
     }
+}
+
+/// What can be done about the tokens that are shown, then what this user may not: that gives way first.
+fn token_hints(state: &State) -> impl Iterator<Item = String> {
+    let hints = TokenAct::ALL.map(|act| (act.hint(), token_access(state, act)));
+    let allowed = hints.clone().into_iter().filter(|(_, access)| *access == Access::Allowed);
+    let refused = hints.into_iter().filter(|(_, access)| matches!(access, Access::NotAllowed(_)));
+    let allowed = allowed.map(|((key, word), _)| format!("{key} {word}"));
+    allowed.chain(refused.map(|((key, word), _)| format!("({key} {word})")))
 }
 
 /// As many hints as there is room for, each whole. The last one leads out, or to the rest: it stays.

@@ -6,6 +6,7 @@ use common::client::{ClientError, Paging, Reply, TokenQuery};
 use common::role::Permission;
 
 use super::{ask, cancel, confirm, form, say, sentence};
+use crate::access::{Access, may};
 use crate::action::{Action, Answer, Call, RequestId};
 use crate::event::{Code, Key};
 use crate::state::deeds::{Change, Deed, Object};
@@ -89,31 +90,76 @@ pub(super) fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
         }
         (Code::Down, _) | (Code::Char('j'), false) => tokens.selected = (tokens.selected + 1).min(last),
         (Code::Up, _) | (Code::Char('k'), false) => tokens.selected = tokens.selected.saturating_sub(1),
-        (Code::Char('a'), false) => match refusal_to_make(state) {
-            Some(why) => say(state, Level::Warning, format!("a: {why}"), out),
-            None => form::add_token(state, user),
-        },
-        (Code::Char('r'), false) => about(state, Deed::RotateToken, out),
-        (Code::Char('D'), false) => about(state, Deed::RevokeToken, out),
-        (Code::Char('E'), false) => confirm::open(state, vec![Change::new(Object::User(user), Deed::Revoke)], out),
+        (Code::Char(key), false) => {
+            let Some(act) = TokenAct::ALL.into_iter().find(|act| act.hint().0 == key) else { return };
+            match token_access(state, act).refusal() {
+                Some(why) => say(state, Level::Warning, format!("{key}: {why}"), out),
+                None => begin(state, act, user, out),
+            }
+        }
         _ => {}
     }
 }
 
-/// Why no token can be made here: those of a person are made by that person alone.
-pub(crate) fn refusal_to_make(state: &State) -> Option<String> {
-    let Some(Dialog::Tokens(tokens)) = &state.dialog else { return None };
-    let is_own = state.who.as_ref().is_some_and(|who| who.username == tokens.user);
-    (!is_own && !tokens.is_service).then(|| format!("{} alone makes tokens of {}: with K", tokens.user, tokens.user))
+/// What can be done about tokens here, in the order of the hints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TokenAct {
+    Make,
+    Rotate,
+    Revoke,
+    EndAll,
 }
 
-/// Asks before something is done to the selected one.
-fn about(state: &mut State, deed: Deed, out: &mut Vec<Action>) {
-    let Some(tokens) = shown(state) else { return };
-    match tokens.token().map(object) {
-        Some(object) => confirm::open(state, vec![Change::new(object, deed)], out),
-        None => say(state, Level::Info, "no token is selected", out),
+impl TokenAct {
+    pub(crate) const ALL: [Self; 4] = [Self::Make, Self::Rotate, Self::Revoke, Self::EndAll];
+
+    /// Its key, and a word for it.
+    pub(crate) fn hint(self) -> (char, &'static str) {
+        match self {
+            Self::Make => ('a', "make one"),
+            Self::Rotate => ('r', "rotate"),
+            Self::Revoke => ('D', "revoke"),
+            Self::EndAll => ('E', "end all"),
+        }
     }
+}
+
+/// Whether it can be done to the tokens that are shown. Who manages users may end those of anybody. A secret is for whoever the
+/// token is of: a person makes their own, in a session, as no token makes another that outlives it.
+pub(crate) fn token_access(state: &State, act: TokenAct) -> Access {
+    let (Some(who), Some(Dialog::Tokens(tokens))) = (&state.who, &state.dialog) else {
+        return Access::NotNow("nobody is signed in".to_owned());
+    };
+    let is_own = who.username == tokens.user;
+    let makes = matches!(act, TokenAct::Make | TokenAct::Rotate) && !tokens.is_service;
+    let needs_session = (makes && is_own) || !who.has(Permission::UserManage);
+    let label = who.api_token.as_ref().filter(|_| needs_session);
+    match (act, label) {
+        (TokenAct::EndAll, _) => may(state, Some(Permission::UserManage), true),
+        _ if makes && !is_own => {
+            Access::NotAllowed(format!("{} alone makes tokens of {}: with K", tokens.user, tokens.user))
+        }
+        (_, Some(label)) => {
+            Access::NotAllowed(format!("needs a session: sign in ({label}, an API token, is here now)"))
+        }
+        (TokenAct::Rotate | TokenAct::Revoke, None) if tokens.token().is_none() => {
+            Access::NotNow("no token is selected".to_owned())
+        }
+        (TokenAct::Make | TokenAct::Rotate | TokenAct::Revoke, None) => may(state, None, true),
+    }
+}
+
+/// Asks what is still to be known, and whether it is meant.
+fn begin(state: &mut State, act: TokenAct, user: String, out: &mut Vec<Action>) {
+    let selected = shown(state).and_then(|tokens| tokens.token().map(object));
+    let change = match (act, selected) {
+        (TokenAct::Make, _) => return form::add_token(state, user),
+        (TokenAct::EndAll, _) => Change::new(Object::User(user), Deed::Revoke),
+        (TokenAct::Rotate, Some(token)) => Change::new(token, Deed::RotateToken),
+        (TokenAct::Revoke, Some(token)) => Change::new(token, Deed::RevokeToken),
+        (TokenAct::Rotate | TokenAct::Revoke, None) => return,
+    };
+    confirm::open(state, vec![change], out);
 }
 
 fn object(token: &ApiToken) -> Object {

@@ -455,7 +455,8 @@ impl Registry {
                 Answer::Users(reply(page(users, 0, total)))
             }
             Call::Tokens(query) => {
-                let rows = if query.user == "bob" { vec![self.token()] } else { Vec::new() };
+                let has_one = query.user == "bob" || (query.user == "alice" && self.role == Role::Admin);
+                let rows = if has_one { vec![self.token(&query.user)] } else { Vec::new() };
                 let total = rows.len() as u64;
                 Answer::Tokens(reply(page(rows, 0, total)))
             }
@@ -578,17 +579,17 @@ impl Registry {
                 Base::Item(Box::new(item.unwrap()))
             }
             Object::Intake => Base::Intake(Box::new(made(self.intake()))),
-            Object::Token { .. } => Base::Token(Box::new(self.token())),
+            Object::Token { user, .. } => Base::Token(Box::new(self.token(user))),
             Object::Webhook(_) | Object::Quota { .. } | Object::Rule(_) => panic!("the screen has none of it"),
         }
     }
 
-    pub(crate) fn token(&self) -> ApiToken {
+    pub(crate) fn token(&self, user: &str) -> ApiToken {
         let evil = self.evil();
         made(json!({
-            "id": "06cfb8938p4tqkff", "label": format!("{evil}nightly"), "user": "bob", "state": "live",
+            "id": "06cfb8938p4tqkff", "label": format!("{evil}nightly"), "user": user, "state": "live",
             "permissions": ["model.read"], "names": ["team-nlp/*"], "created_at": "2026-07-01T08:00:00.000Z",
-            "created_by": "bob", "rotated_at": null, "old_secret_until": null,
+            "created_by": user, "rotated_at": null, "old_secret_until": null,
             "expires_at": "2026-09-29T08:00:00.000Z", "last_used_at": "2026-07-22T12:01:11.000Z"
         }))
     }

@@ -119,7 +119,7 @@ const PLACES: &[Place] = &[
     place("add-user", Kind::Over, &["5"], "a"),
     place("tokens-own", Kind::Over, &[], "K"),
     place("add-token", Kind::Over, &["K"], "a"),
-    place("rotate-token", Kind::Over, &["5", "j", "T"], "r"),
+    place("rotate-token", Kind::Over, &["K"], "r"),
     place("pause", Kind::Over, &["3"], "P"),
     place("block", Kind::Over, &["4", "j"], "X"),
     place("rescan", Kind::Over, &["4", "j"], "r"),

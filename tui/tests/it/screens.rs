@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use tui::action::{Action, Call, FilePurpose, Report};
 use tui::event::EventKind;
 use tui::state::deeds::{Deed, Object};
+use tui::state::dialog::Dialog;
 use tui::state::{Level, Screen};
 use tui::time::Way;
 
@@ -144,6 +145,45 @@ fn users() {
     assert!(console.shows("held off from somewhere"), "{}", console.screen());
 }
 
+/// What a key can't do to tokens is in parentheses, and says why when it is pressed: another person's secrets, and one's own
+/// where an API token is here in place of a session.
+#[test]
+fn tokens_by_who_may() {
+    let mut console = at(80, 24, "K");
+    assert!(console.shows(" a make one  r rotate  D revoke  E end all  Esc close"), "{}", console.screen());
+    console.press("<Esc>5").wait(400).press("jT").wait(400);
+    assert!(console.shows(" D revoke  E end all  (a make one)  (r rotate)  Esc close"), "{}", console.screen());
+    console.press("r");
+    assert_eq!(message(&console), "r: bob alone makes tokens of bob: with K");
+    console.press("<Esc>");
+
+    let who = console.state.who.as_mut().unwrap();
+    who.api_token = Some("reader".into());
+    who.permissions = vec![common::role::Permission::ModelRead.into()];
+    console.press("K").wait(400);
+    assert!(console.shows(" (a make one)  (r rotate)  (D revoke)  (E end all)  Esc close"), "{}", console.screen());
+    let before = console.calls.len();
+    for key in ["a", "r", "D"] {
+        console.press(key);
+        assert_eq!(
+            message(&console),
+            format!("{key}: needs a session: sign in (reader, an API token, is here now)"),
+            "{}",
+            console.screen()
+        );
+    }
+    console.press("E");
+    assert!(message(&console).starts_with("E: the scope of the API token reader lacks user.manage"));
+    assert_eq!(console.calls.len(), before);
+    assert!(matches!(console.state.dialog, Some(Dialog::Tokens(_))));
+
+    let mut console = at(80, 24, "K");
+    console.state.settings.readonly = true;
+    assert!(!console.shows("a make one"), "{}", console.screen());
+    console.press("a");
+    assert_eq!(message(&console), "a: this profile is read-only");
+}
+
 /// Who is locked is so by one word: in the list, looked at closer, in the question, among tokens, in the help and in the filter.
 #[test]
 fn one_word_for_the_locked() {
@@ -168,7 +208,7 @@ fn one_word_for_the_locked() {
     assert!(console.shows("Unlock user eve"), "{}", console.screen());
     console.press("<Esc>?/lock<Enter>");
     assert!(console.shows("lock, or unlock") && console.shows("state:locked") && !console.shows("disabled"));
-    let mut token = console.registry.token();
+    let mut token = console.registry.token("eve");
     token.state = ApiTokenState::Disabled.into();
     assert_eq!(tui::state::tokens::standing(&token), "locked");
 }
