@@ -277,6 +277,14 @@ pub fn compared_text(compared: &Compared) -> String {
     diff::text(compared)
 }
 
+/// Lines of the question that is asked, and how many of them are shown at once; none where nothing is asked.
+pub fn question_rows(state: &State, areas: &Areas) -> Option<(usize, usize)> {
+    match &state.dialog {
+        Some(Dialog::Confirm(confirm)) => Some(confirm::rows(state, areas, confirm)),
+        _ => None,
+    }
+}
+
 /// The line of each check on the page on health.
 pub fn check_lines(state: &State, areas: &Areas) -> Vec<usize> {
     health::check_lines(state, areas)

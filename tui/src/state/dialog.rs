@@ -108,6 +108,8 @@ pub struct Confirm {
     pub said_after: u64,
     /// What was wrong with the last key.
     pub note: Option<String>,
+    /// Its text is scrolled by so many lines, where not all have room.
+    pub scroll: usize,
     /// The form it was typed in.
     pub form: Option<Box<Form>>,
     /// All that match a query, in place of things named one by one.

@@ -13,6 +13,7 @@ use crate::action::{Action, Call, Job, RequestId};
 use crate::clean::clean;
 use crate::edit::Line;
 use crate::event::{Code, Key};
+use crate::layout::layout;
 use crate::state::changes::Item;
 use crate::state::deeds::{BULK_ASKED, Base, Change, Deed, Object, Tier};
 use crate::state::dialog::{Confirm, Dialog, Form, Subject, Sweeping, Tagging, sweep_verb};
@@ -93,6 +94,7 @@ pub(super) fn open(state: &mut State, changes: Vec<Change>, out: &mut Vec<Action
         shown_after: state.drawn,
         said_after: state.drawn,
         note: None,
+        scroll: 0,
         form: None,
         sweep: None,
     };
@@ -133,6 +135,7 @@ pub(super) fn open_sweep(state: &mut State, sweep: Sweep, out: &mut Vec<Action>)
         shown_after: state.drawn,
         said_after: state.drawn,
         note: None,
+        scroll: 0,
         form: None,
         sweep: Some(sweeping),
     };
@@ -229,6 +232,9 @@ pub(super) fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
         return;
     }
     confirm.note = None;
+    if matches!(key.code, Code::PageDown | Code::PageUp) {
+        return scroll(state, key.code == Code::PageDown);
+    }
     match (key.code, key.ctrl) {
         (Code::Esc, _) | (Code::Char('c'), true) => return close(state, out),
         (Code::Tab | Code::BackTab, _) if confirm.reason.is_some() => {
@@ -271,6 +277,15 @@ pub(super) fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
             _ => drop(confirm.typed.key(key)),
         },
     }
+}
+
+/// Moves the text of the question by a page, less a line.
+fn scroll(state: &mut State, down: bool) {
+    let Some((lines, shown)) = crate::view::question_rows(state, &layout(state.size, state)) else { return };
+    let Some(Dialog::Confirm(confirm)) = &mut state.dialog else { return };
+    let last = lines.saturating_sub(shown);
+    let (here, page) = (confirm.scroll.min(last), shown.saturating_sub(1).max(1));
+    confirm.scroll = if down { (here + page).min(last) } else { here.saturating_sub(page) };
 }
 
 /// Does it, unless something is still missing.

@@ -4,7 +4,7 @@ use common::client::Sweep;
 use ratatui::layout::{Position, Rect};
 
 use super::{centred, text_window};
-use crate::clean::{clean, first_lines, wrap};
+use crate::clean::{clean, wrap};
 use crate::filter::shown;
 use crate::layout::Areas;
 use crate::state::State;
@@ -23,8 +23,36 @@ const NAMED: usize = 5;
 /// One line of the text, and how it looks.
 type Said = (String, Tone);
 
-/// Paints the question; where its cursor is.
-pub(super) fn paint(state: &State, areas: &Areas, confirm: &Confirm, pen: &mut Pen<'_>) -> Option<Position> {
+/// What a question says, and how much room there is for it.
+struct Sheet {
+    text: Vec<Said>,
+    title: String,
+    /// Where the frame may be.
+    whole: Rect,
+    columns: u16,
+    height: u16,
+    /// Lines of the text that have room.
+    shown: usize,
+    /// Blank lines between the text and what is asked.
+    gap: u16,
+    /// Lines of what is asked.
+    asked: u16,
+}
+
+impl Sheet {
+    /// The first line of the text that is shown, where it was scrolled so far.
+    fn first(&self, scroll: usize) -> usize {
+        scroll.min(self.text.len().saturating_sub(self.shown))
+    }
+}
+
+/// Lines of the question's text, and how many of them are shown at once.
+pub(super) fn rows(state: &State, areas: &Areas, confirm: &Confirm) -> (usize, usize) {
+    let sheet = sheet(state, areas, confirm);
+    (sheet.text.len(), sheet.shown)
+}
+
+fn sheet(state: &State, areas: &Areas, confirm: &Confirm) -> Sheet {
     let whole = Rect { y: 0, height: areas.message.y, ..areas.body };
     let columns = COLUMNS.min(whole.width);
     let room = usize::from(columns.saturating_sub(4));
@@ -58,19 +86,40 @@ pub(super) fn paint(state: &State, areas: &Areas, confirm: &Confirm, pen: &mut P
         (true, _) => format!("{} at {place}", title(confirm)),
         (false, _) => title(confirm).to_owned(),
     };
-    let inside = pen.frame(centred(whole, columns, height), &title);
-    let wide = inside.width.saturating_sub(2);
-    if text.len() > shown && text.len() > 1 && text.last().is_some_and(|(line, _)| line == written) {
+    // Where all the rest has room without it.
+    if text.len() == shown + 1 && text.len() > 1 && text.last().is_some_and(|(line, _)| line == written) {
         text.pop();
     }
-    let (mut lines, tones): (Vec<String>, Vec<Tone>) = text.into_iter().unzip();
-    first_lines(&mut lines, shown, room);
+    Sheet { text, title, whole, columns, height, shown, gap, asked }
+}
+
+/// On the lower edge of the frame: that there is more of the text than is shown, and how to get there.
+fn mark(sheet: &Sheet, first: usize, inside: Rect, pen: &mut Pen<'_>) {
+    let below = sheet.text.len().saturating_sub(first + sheet.shown);
+    let words = match (first, below) {
+        _ if sheet.shown == 0 => return,
+        (0, 0) => return,
+        (0, below) => format!(" PgDn {below} more "),
+        (above, 0) => format!(" PgUp {above} more "),
+        (_, below) => format!(" PgUp PgDn {below} more "),
+    };
+    pen.put_right(inside.right().saturating_sub(1), inside.bottom(), inside.width.saturating_sub(1), &words, Tone::Bold);
+}
+
+/// Paints the question; where its cursor is.
+pub(super) fn paint(state: &State, areas: &Areas, confirm: &Confirm, pen: &mut Pen<'_>) -> Option<Position> {
+    let sheet = sheet(state, areas, confirm);
+    let inside = pen.frame(centred(sheet.whole, sheet.columns, sheet.height), &sheet.title);
+    let wide = inside.width.saturating_sub(2);
+    let first = sheet.first(confirm.scroll);
     let mut y = inside.y;
-    for (line, tone) in lines.iter().zip(tones) {
-        pen.put(inside.x + 1, y, wide, line, tone);
+    for (line, tone) in sheet.text.iter().skip(first).take(sheet.shown) {
+        pen.put(inside.x + 1, y, wide, line, *tone);
         y += 1;
     }
-    y += gap;
+    mark(&sheet, first, inside, pen);
+    y += sheet.gap;
+    let asked = sheet.asked;
     let mut cursor = None;
     // Where there is no room for both, what is typed now is shown.
     let has_both = inside.height >= asked;

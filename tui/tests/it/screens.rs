@@ -91,6 +91,25 @@ fn notes() {
     assert!(console.state.prompt.is_none());
 }
 
+/// A question that has not the room is read page by page, while its reason and the name are typed; the frame says what is left.
+#[test]
+fn long_questions() {
+    let mut console = at(40, 12, "4|j");
+    console.press("A");
+    let whole = at(100, 30, "4|j").press("A").screen();
+    let last = "It is written to the audit log.";
+    assert!(whole.contains(last) && console.shows("PgDn 3 more") && !console.shows(last), "{}", console.screen());
+    console.press("fine<PgDn>");
+    assert!(console.shows("PgUp 3 more") && console.shows(last), "{}", console.screen());
+    assert!(console.shows("Reason fine") && !console.shows("Release version"), "{}", console.screen());
+    console.press("<PgDn><Enter>team<PgUp>");
+    assert!(console.shows("Release version") && console.shows("PgDn 3 more"), "{}", console.screen());
+    console.press("<PgDn>-nlp/asr-large:50<Enter>");
+    assert!(message(&console).contains("team-nlp/asr-large:50"), "{}", console.screen());
+    // Where all of it is to be seen there is no mark.
+    assert!(!whole.contains("PgDn"), "{whole}");
+}
+
 /// Where a release takes two, the first is told to be an approval.
 #[test]
 fn approvals() {
