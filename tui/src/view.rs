@@ -736,7 +736,7 @@ fn message(state: &State, areas: &Areas, pen: &mut Pen<'_>) -> Option<Position> 
             PromptKind::Time => "go to time: ",
             PromptKind::Check => "check entries (all, 100-199, 100-): ",
             PromptKind::Note => "note: ",
-            PromptKind::Version => "go to version (7, or an alias): ",
+            PromptKind::Version => "go to version (its number, or an alias): ",
             PromptKind::Trust => "the key, or its id, as you got it by another way: ",
         };
         let wide = u16::try_from(width(question)).unwrap_or(u16::MAX);

@@ -1,5 +1,6 @@
 //! Screen 1: the list of models, a model, a version.
 
+use common::api::AliasInfo;
 use common::client::{ClientError, Sweep};
 use common::name::{ArtifactPath, Version};
 
@@ -11,6 +12,7 @@ use crate::state::deeds::{Base, Change, Deed, Object};
 use crate::state::diff::{Compared, DiffRow, Standing, TEXT_OCTETS_MAX, Texts, unified};
 use crate::state::models::{OpenModel, Peek, SORTS, VERSION_PAGE_ROWS};
 use crate::state::{Level, REST_MS, Screen, State};
+use crate::time::counted;
 use crate::window::{Cursor, Fetch, Row, Window};
 
 pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Vec<Action>) {
@@ -137,9 +139,40 @@ fn open_command(state: &mut State, command: Command, count: Option<u64>, out: &m
             cancel(state, waiting, out);
         }
         Command::First | Command::Last => {
-            say(state, Level::Warning, "that number is not near: PgDn goes on", out);
+            let why = no_row(open, count.unwrap_or(0));
+            say(state, Level::Warning, why, out);
         }
         _ => {}
+    }
+}
+
+/// Why the list of versions has no row of this number, and what a version is found by.
+fn no_row(open: &OpenModel, row: u64) -> String {
+    if open.versions.is_whole() {
+        let all = counted(open.versions.len() as u64, "version");
+        return format!("there is no row {row}: the model has {all}; / goes to one by its number");
+    }
+    format!("row {row} is not among those that were read; PgDn reads on, / goes to a version by its number")
+}
+
+/// Why a version is not to be found, what is shown in its place, and how to get back to that.
+fn no_version(open: &OpenModel, version: Version) -> String {
+    let versions = || open.versions.rows().map(|row| row.version);
+    let (Some(newest), Some(oldest)) = (versions().max(), versions().min()) else {
+        return format!("there is no v{version}: the model has no versions; Esc goes back");
+    };
+    let shown = if newest == oldest { format!("v{newest}") } else { format!("v{newest} to v{oldest}") };
+    match open.versions.is_whole() {
+        true => {
+            let all = counted(open.versions.len() as u64, "version");
+            format!("there is no v{version}: the list has all there is, {all} ({shown}); Esc goes back to it")
+        }
+        false if open.versions.begins_at_start() && version > newest => {
+            format!("there is no v{version}: the newest is v{newest}; Esc goes back to the list")
+        }
+        false => {
+            format!("v{version} is not among those read so far ({shown}); Esc goes back, PgDn and G there read on")
+        }
     }
 }
 
@@ -386,6 +419,13 @@ pub(super) fn versions_came(state: &mut State, out: &mut Vec<Action>) {
     }
 }
 
+/// Why what was typed is no version: it is neither a number nor any of these.
+fn no_alias(text: &str, aliases: &[AliasInfo]) -> String {
+    let known: Vec<&str> = aliases.iter().map(|held| held.alias.as_str()).collect();
+    let known = if known.is_empty() { "it has none".to_owned() } else { known.join(", ") };
+    format!("{text} is neither a number such as 7 nor an alias of this model ({known}); Esc goes back")
+}
+
 /// Selects the version of a number, or that an alias points to.
 ///
 /// # Errors
@@ -398,11 +438,11 @@ pub(super) fn find_version(state: &mut State, text: &str) -> Result<(), String> 
         (_, Some(held)) => held.version,
         (Ok(number), None) => number,
         (Err(_), None) => {
-            return Err(format!("{text}: a version is a number such as 7, or one of the model's aliases"));
+            return Err(no_alias(text, aliases));
         }
     };
     if !open.versions.select(&version.to_string()) {
-        return Err(format!("v{version} is not among the versions that were read; G and PgUp read on"));
+        return Err(no_version(open, version));
     }
     if open.reading.is_some() {
         open.reading = Some(0);

@@ -103,7 +103,13 @@ fn mark(sheet: &Sheet, first: usize, inside: Rect, pen: &mut Pen<'_>) {
         (above, 0) => format!(" PgUp {above} more "),
         (_, below) => format!(" PgUp PgDn {below} more "),
     };
-    pen.put_right(inside.right().saturating_sub(1), inside.bottom(), inside.width.saturating_sub(1), &words, Tone::Bold);
+    pen.put_right(
+        inside.right().saturating_sub(1),
+        inside.bottom(),
+        inside.width.saturating_sub(1),
+        &words,
+        Tone::Bold,
+    );
 }
 
 /// Paints the question; where its cursor is.

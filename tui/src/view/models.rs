@@ -70,9 +70,22 @@ pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
         }
         Some(open) => {
             let reading = open.reading.and_then(|_| open.versions.selected());
-            let version = reading.map(|version| format!("   version {}", version.version)).unwrap_or_default();
-            (format!("Models   {}{version}", title(open)), freshness(state, &open.versions))
+            let what = match reading {
+                Some(version) => format!("version {}", version.version),
+                None => of_versions(open),
+            };
+            (format!("Models   {}   {what}", title(open)), freshness(state, &open.versions))
         }
+    }
+}
+
+/// `3 of 52 versions`: where one is in the list.
+fn of_versions(open: &OpenModel) -> String {
+    let total = open.versions.total().map(|total| counted(total, "version"));
+    match (open.versions.ordinal().filter(|_| !open.versions.is_empty()), total) {
+        (Some(place), Some(total)) => format!("{} of {total}", grouped(place)),
+        (None, Some(total)) => total,
+        (_, None) => String::new(),
     }
 }
 

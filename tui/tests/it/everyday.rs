@@ -139,10 +139,27 @@ fn a_version_by_number_or_alias() {
     console.press("/prod<Enter>");
     assert_eq!(selected(&console), Some(52), "{}", console.screen());
     console.press("/nothing<Enter>");
-    assert!(unwrapped(&console).contains("a version is a number such as 7, or one of the model's aliases"));
+    let why = "nothing is neither a number such as 7 nor an alias of this model (prod, stage); Esc goes back";
+    assert!(unwrapped(&console).contains(why), "{}", console.screen());
+    // What is shown is said, and whether that is all.
     console.press("<C-u>999<Enter>");
-    assert!(unwrapped(&console).contains("v999 is not among the versions that were read"), "{}", console.screen());
-    console.press("<Esc>");
+    assert!(unwrapped(&console).contains("there is no v999: the newest is v52; Esc goes back"), "{}", console.screen());
+    console.press("<C-u>1<Enter>");
+    let why = "v1 is not among those read so far (v52 to v3); Esc goes back, PgDn and G there read on";
+    assert!(unwrapped(&console).contains(why), "{}", console.screen());
+    console.press("<Esc>99G");
+    assert!(message(&console).starts_with("row 99 is not among those that were read"), "{}", message(&console));
+    for _ in 0..9 {
+        console.press("<PgDn>").wait(400);
+    }
+    console.press("/v999<Enter>");
+    let why = "there is no v999: the list has all there is, 52 versions (v52 to v1); Esc goes back to it";
+    assert!(unwrapped(&console).contains(why), "{}", console.screen());
+    console.press("<Esc>99G");
+    assert_eq!(message(&console), "there is no row 99: the model has 52 versions; / goes to one by its number");
+    assert!(console.shows("52 of 52 versions"), "{}", console.screen());
+    console.press("/1<Enter>");
+    assert_eq!(selected(&console), Some(1));
     assert!(console.state.prompt.is_none() && console.state.models.filter.is_empty());
     assert!(hints(&console).contains("d compare"), "{}", hints(&console));
 }
