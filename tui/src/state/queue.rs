@@ -1,21 +1,64 @@
 //! The drop folder: what lies in it or came through it, in the daemon's order.
 
+use std::collections::BTreeMap;
+
 use common::api::{IngestItem, IngestState, IntakeStatus};
 use common::client::IngestQuery;
 
 use crate::filter::ingest_query;
+use crate::state::Level;
 use crate::state::marks::Marks;
 use crate::time::grouped;
 use crate::window::{Cursor, Row, Window};
 
 /// Rows of a page.
 pub const PAGE_ROWS: u32 = 200;
+/// Items that were tried again and are waited for: of more it isn't told what came of them.
+pub const RETRIED_MAX: usize = 1_024;
 /// Milliseconds between two readings while the screen is open.
 pub const POLL_MS: u64 = 5_000;
 
 impl Row for IngestItem {
     fn key(&self) -> String {
         self.id.clone()
+    }
+}
+
+/// An item that was tried again from here: what comes of it is told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Retried {
+    /// Its path.
+    pub path: String,
+    /// How it stood before.
+    pub before: Option<Box<IngestItem>>,
+    /// The entry of the retry.
+    pub index: Option<u64>,
+}
+
+impl Retried {
+    /// What came of it, as the list shows it; none while that is still open, or not known here.
+    pub fn outcome(&self, now: &IngestItem) -> Option<(Level, String)> {
+        let stands_as_before =
+            |before: &IngestItem| before.history == now.history && before.state_since == now.state_since;
+        if self.before.as_deref().is_some_and(stands_as_before) {
+            return None;
+        }
+        let why = now.reason.as_deref().map_or_else(String::new, |why| format!(": {why}"));
+        match now.state.known()? {
+            IngestState::Rejected => Some((Level::Error, format!("{} was rejected again{why}", self.path))),
+            IngestState::Failed => Some((Level::Error, format!("{} failed again{why}", self.path))),
+            IngestState::Quarantined => Some((Level::Warning, format!("{} is quarantined{why}", self.path))),
+            IngestState::Done => {
+                let version = now.name.as_deref().zip(now.version);
+                let version = version.map_or_else(String::new, |(name, version)| format!(": {name} v{version}"));
+                Some((Level::Info, format!("{} is done{version}", self.path)))
+            }
+            IngestState::Seen
+            | IngestState::Waiting
+            | IngestState::Hashing
+            | IngestState::Scanning
+            | IngestState::Storing => None,
+        }
     }
 }
 
@@ -38,6 +81,8 @@ pub struct QueueScreen {
     pub is_still: bool,
     /// Marked rows: what is done next is about all of them.
     pub marks: Marks,
+    /// Items that were tried again from here, by their ids, until it is told what came of them.
+    pub retried: BTreeMap<String, Retried>,
 }
 
 impl Default for QueueScreen {
@@ -51,11 +96,19 @@ impl Default for QueueScreen {
             is_failing: false,
             is_still: false,
             marks: Marks::default(),
+            retried: BTreeMap::new(),
         }
     }
 }
 
 impl QueueScreen {
+    /// One was tried again.
+    pub fn tried(&mut self, id: &str, retried: Retried) {
+        if self.retried.len() < RETRIED_MAX {
+            self.retried.insert(id.to_owned(), retried);
+        }
+    }
+
     /// The query for the page at a cursor.
     pub fn query(&self, cursor: &Cursor) -> IngestQuery {
         let page = cursor.paging(PAGE_ROWS);

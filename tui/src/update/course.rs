@@ -15,6 +15,7 @@ use crate::state::audit::Line;
 use crate::state::changes::{AT_ONCE, Item, RUNS_MAX, Run, Status, UNDO_MS, Undo};
 use crate::state::deeds::{Base, Change, Deed, Object, Seen};
 use crate::state::dialog::{Dialog, Once};
+use crate::state::queue::Retried;
 use crate::state::{Level, Note, Screen, State};
 use crate::time::{counted, seconds};
 
@@ -286,6 +287,13 @@ fn done(state: &mut State, number: u64, place: usize, reply: &Reply<Box<Outcome>
     item.status = Status::Done(index);
     if let Some(index) = index {
         state.fresh.did(index);
+    }
+    if let (Deed::Retry, Object::Item { id, path }) = (&item.change.deed, &item.change.object) {
+        let before = match &item.base {
+            Some((Base::Item(before), _)) => Some(before.clone()),
+            _ => None,
+        };
+        state.queue.tried(id, Retried { path: path.clone(), before, index });
     }
     let text = match item.change.deed {
         Deed::Release { .. } if reply.body.only_approved => {

@@ -35,7 +35,12 @@ pub(super) fn noted(state: &mut State, held: &Held, out: &mut Vec<Action>) {
                 touch(&mut state.fresh.queue, &state.queue.list, |row| row.id == item, true);
             }
         }
-        Kind::Item => touch(&mut state.fresh.queue, &state.queue.list, |item| item.id == target, true),
+        Kind::Item => {
+            touch(&mut state.fresh.queue, &state.queue.list, |item| item.id == target, true);
+            if action == "ingest.reject" {
+                queue::rejected(state, target, held.index, field(&entry, &["data", "detail"]), out);
+            }
+        }
         Kind::Review => held_by(state, target, version, false),
         Kind::User => {
             touch(&mut state.fresh.users, &state.users.list, |user| user.id == target, true);

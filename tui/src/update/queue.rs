@@ -1,17 +1,20 @@
 //! Screen 3: the drop folder, read every five seconds while it is open and somebody looks: the route is not audited. Where
 //! it is after all, pages are read only when they are asked for.
 
-use common::api::{IngestPage, Page};
+use common::api::{IngestItem, IngestPage, Page};
 use common::client::Reply;
 
-use super::{ask, cancel, confirm, jump, marks, rows_height, say, say_gone, travel, wanted};
+use super::{ask, cancel, confirm, jump, marks, rows_height, say, say_gone, say_result, travel, wanted};
 use crate::action::{Action, Call, RequestId, TimerId};
 use crate::keymap::Command;
 use crate::layout::layout;
 use crate::state::deeds::{Change, Deed, Object};
-use crate::state::queue::POLL_MS;
+use crate::state::queue::{POLL_MS, Retried};
 use crate::state::{Level, Screen, State};
 use crate::window::{Cursor, Fetch, Window};
+
+/// Items that are named in a message on what came of them.
+const OUTCOMES_NAMED: usize = 3;
 
 pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, out: &mut Vec<Action>) {
     let areas = layout(state.size, state);
@@ -139,13 +142,54 @@ pub(super) fn take(state: &mut State, reply: Reply<Box<IngestPage>>, out: &mut V
     if let Some(status) = &mut state.health.status {
         status.ingest = intake;
     }
+    let came = outcomes(state, &items);
     let before = state.queue.list.selected().map(|item| item.path.clone());
     if !state.queue.list.take(Page { items, total, next_cursor, prev_cursor }, state.now)
         && let Some(path) = before
     {
         say_gone(state, format!("{path} has left this list"), out);
     }
+    tell_outcomes(state, came, out);
     again(state, out);
+}
+
+/// What came of those that were tried again from here, as far as this page shows it.
+fn outcomes(state: &mut State, items: &[IngestItem]) -> Vec<(Level, String)> {
+    let mut came = Vec::new();
+    for item in items {
+        let outcome = state.queue.retried.get(&item.id).and_then(|retried| retried.outcome(item));
+        if let Some(outcome) = outcome {
+            state.queue.retried.remove(&item.id);
+            came.push(outcome);
+        }
+    }
+    came
+}
+
+/// The log has that an item was rejected: if it was tried again from here, that is told, whichever screen is on show.
+pub(super) fn rejected(state: &mut State, id: &str, index: u64, why: &str, out: &mut Vec<Action>) {
+    let is_since = |retried: &Retried| retried.index.is_some_and(|began| began < index);
+    if state.queue.retried.get(id).is_some_and(is_since)
+        && let Some(retried) = state.queue.retried.remove(id)
+    {
+        let text = format!("{} was rejected again: {why}", retried.path);
+        tell_outcomes(state, vec![(Level::Error, text)], out);
+    }
+}
+
+/// One message about all of them: the worst first, of many the first few.
+fn tell_outcomes(state: &mut State, mut came: Vec<(Level, String)>, out: &mut Vec<Action>) {
+    came.sort_by_key(|(level, _)| match level {
+        Level::Error => 0,
+        Level::Warning => 1,
+        Level::Info => 2,
+    });
+    let Some((level, _)) = came.first() else { return };
+    let more = came.len().saturating_sub(OUTCOMES_NAMED);
+    let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+    let named: Vec<&str> = came.iter().take(OUTCOMES_NAMED).map(|(_, text)| text.as_str()).collect();
+    let (level, text) = (*level, format!("{}{more}", named.join("; ")));
+    say_result(state, level, text, out);
 }
 
 /// Whether that is news: while readings fail one after the other, it is said once.

@@ -62,6 +62,8 @@ pub(crate) struct Registry {
     pub(crate) quiet: bool,
     /// The drop folder is paused, and several checks fail.
     pub(crate) troubled: bool,
+    /// Since when items of the drop folder are in their states.
+    pub(crate) items_since: &'static str,
     /// Reading the drop folder is an entry of the log.
     pub(crate) audited: bool,
     /// Entries are not those their hashes are of.
@@ -104,6 +106,7 @@ impl Default for Registry {
             newer: None,
             quiet: false,
             troubled: false,
+            items_since: "2026-07-22T12:02:58.000Z",
             audited: false,
             tampered: false,
             changes: std::collections::VecDeque::new(),
@@ -708,7 +711,7 @@ impl Registry {
             "bytes_done": if read { size / 100 * 61 } else { 0 }, "bytes_per_second": read.then_some(91_000_000),
             "owner_uid": 1000, "by": if place == 5 { Value::Null } else { json!("dave") },
             "seen_at": format!("2026-07-22T{}:10.000Z", ["12:01", "12:02", "12:02", "12:03", "11:54", "11:49", "11:45", "11:01"][place]),
-            "state_since": "2026-07-22T12:02:58.000Z", "attempts": if state == "failed" { 2 } else { 0 }, "attempts_max": 5,
+            "state_since": self.items_since, "attempts": if state == "failed" { 2 } else { 0 }, "attempts_max": 5,
             "next_try_at": (state == "failed").then_some("2026-07-22T12:04:23.000Z"), "name": (place != 5).then_some("team-nlp/lang-id"),
             "model": ended.then(|| ulid(0)), "version": ended.then_some(50), "digest": (place > 3).then(digest),
             "log_index": ended.then_some(10_000_101), "place": format!("processing/{}", ulid(place as u64)),

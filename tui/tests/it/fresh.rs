@@ -16,6 +16,17 @@ fn log(console: &mut Console, index: u64, action: Audited) {
         digest: None,
         size: None,
     };
+    log_of(console, index, action, target, &[]);
+}
+
+/// An entry about an item of the drop folder comes.
+fn log_item(console: &mut Console, index: u64, action: Audited, place: u64) {
+    let id = format!("01J3Z8000000000000000{place:05}");
+    let target = Target { kind: "item".into(), id, version: None, digest: None, size: None };
+    log_of(console, index, action, target, &[("detail", "not the content of a model")]);
+}
+
+fn log_of(console: &mut Console, index: u64, action: Audited, target: Target, data: &[(&str, &str)]) {
     let entry = Entry {
         seq: index,
         id: format!("id-{index}"),
@@ -29,7 +40,7 @@ fn log(console: &mut Console, index: u64, action: Audited) {
         prev: None,
         target: Some(target),
         req: None,
-        data: [].into(),
+        data: data.iter().map(|(key, value)| ((*key).to_owned(), (*value).into())).collect(),
     };
     let epoch = console.state.log.epoch;
     let event = TailEvent::News(vec![LogEvent::Entry { index, leaf: entry.to_leaf().unwrap() }]);
@@ -55,6 +66,42 @@ fn own_upload() {
     console.press("4").wait(400);
     assert_eq!(console.count("GET /quarantine"), 2, "it was read when the upload ended");
     assert!(console.shows("1 of 4 held") && !console.shows("CHANGED"), "{}", console.screen());
+}
+
+/// What comes of an item that was tried again from here is told once: as soon as the list shows it, or the log on another screen.
+#[test]
+fn own_retry() {
+    let message = |console: &Console| console.state.message.as_ref().map(|note| note.text.clone()).unwrap_or_default();
+    let why = "notes.docx was rejected again: not the content of a model";
+    let retried = |registry: Registry| {
+        let mut console = Console::signed_in(80, 24, registry);
+        console.press("3").wait(400).press("5jry");
+        assert!(message(&console).starts_with("notes.docx is tried again"), "{}", console.screen());
+        console
+    };
+    let mut console = retried(Registry::default());
+    console.wait(5_000);
+    assert!(!message(&console).contains("rejected again"), "nothing came of it yet: {}", console.screen());
+    console.registry.items_since = "2026-07-22T12:03:19.000Z";
+    let asked = console.count("GET /ingest");
+    console.wait(5_000);
+    assert_eq!((message(&console).as_str(), console.count("GET /ingest")), (why, asked + 1), "{}", console.screen());
+    console.press("j").wait(20_000);
+    assert_eq!(message(&console), "", "it is told once");
+
+    let mut console = retried(Registry { revision: 0, ..Registry::default() });
+    console.press("1").wait(400);
+    let asked = console.count("GET /ingest");
+    // The retry is entry 1: what came before it, and what is of another item, is no news of it.
+    log_item(&mut console, 0, Audited::IngestReject, 5);
+    log_item(&mut console, 1, Audited::IngestRetry, 5);
+    log_item(&mut console, 2, Audited::IngestReject, 4);
+    assert!(!message(&console).contains("rejected again"), "{}", message(&console));
+    log_item(&mut console, 3, Audited::IngestReject, 5);
+    assert_eq!((message(&console).as_str(), console.count("GET /ingest")), (why, asked), "{}", console.screen());
+    console.press("j").wait(10_000);
+    log_item(&mut console, 4, Audited::IngestReject, 5);
+    assert_eq!(message(&console), "");
 }
 
 /// The count comes at once where the list was never looked at as well.
