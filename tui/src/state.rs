@@ -29,7 +29,7 @@ use jiff::tz::TimeZone;
 use crate::action::{Call, RequestId};
 use crate::edit::Line;
 use crate::event::{Moment, Size};
-use crate::keymap::{Context, Keys};
+use crate::keymap::{Command, Context, Keys};
 use crate::state::audit::AuditScreen;
 use crate::state::changes::Changes;
 use crate::state::dialog::{Dialog, History};
@@ -318,6 +318,20 @@ pub struct Note {
     pub text: String,
 }
 
+/// What a message is about, where that is known: with it the message goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// A key that did not do what it is for. It is over once that works, or something else is done; moving in a list is nothing.
+    Key(Command),
+    /// A request that failed. It is over once the same is answered, or anything, where nobody was reached.
+    Request {
+        /// Its name.
+        name: &'static str,
+        /// Nobody was reached.
+        is_away: bool,
+    },
+}
+
 /// What lies over the screen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Overlay {
@@ -473,6 +487,8 @@ pub struct State {
     pub typed: String,
     /// The message line.
     pub message: Option<Note>,
+    /// What it is about.
+    pub cause: Option<Cause>,
     /// Whether it tells what came of what somebody did.
     pub tells_result: bool,
     /// How many messages there were.
@@ -585,6 +601,7 @@ impl State {
             prompt: None,
             typed: String::new(),
             message: None,
+            cause: None,
             tells_result: false,
             said: 0,
             notes: VecDeque::new(),

@@ -41,7 +41,9 @@ use crate::layout::layout;
 use crate::state::changes::UNDO_MS;
 use crate::state::dialog::Dialog;
 use crate::state::forms::EnrolStage;
-use crate::state::{Asked, FilterInput, Level, NOTES_MAX, Note, Overlay, Prompt, PromptKind, REST_MS, Screen, State};
+use crate::state::{
+    Asked, Cause, FilterInput, Level, NOTES_MAX, Note, Overlay, Prompt, PromptKind, REST_MS, Screen, State,
+};
 use crate::time::Way;
 use crate::window::{Fetch, Row, Window};
 
@@ -250,7 +252,8 @@ impl Scene {
     }
 }
 
-/// Something else is on show: the message goes, which stays in the list of messages. What was just done is told for its time.
+/// What the message is about is over: it goes, and stays in the list of messages. That is so when its time is, when something
+/// else is on show, and when its [`Cause`] is no longer there. What was just done is told for its time.
 fn leave_behind(state: &mut State, out: &mut Vec<Action>) {
     if state.message.is_some() && !state.tells_result && !state.settings.bare {
         state.message = None;
@@ -282,7 +285,33 @@ fn say_for(state: &mut State, level: Level, text: impl Into<String>, after_ms: u
     keep(state, note.clone());
     state.message = Some(note);
     state.said += 1;
-    state.tells_result = false;
+    (state.cause, state.tells_result) = (None, false);
+}
+
+/// Says that a request failed, until the same is answered.
+fn say_failed(state: &mut State, name: &'static str, error: &ClientError, text: String, out: &mut Vec<Action>) {
+    say(state, Level::Error, text, out);
+    state.cause = Some(Cause::Request { name, is_away: is_away(error) });
+}
+
+/// A request is answered: that it failed before is no longer so.
+fn answered(state: &mut State, answered: &'static str, out: &mut Vec<Action>) {
+    if let Some(Cause::Request { name, is_away }) = state.cause
+        && (is_away || name == answered)
+    {
+        leave_behind(state, out);
+    }
+}
+
+/// A command was given. What it said is about it; where it said nothing, what was said of one before is no longer so.
+fn commanded(state: &mut State, command: Command, said_before: u64, out: &mut Vec<Action>) {
+    if state.said != said_before {
+        state.cause = Some(Cause::Key(command)).filter(|_| !state.tells_result).or(state.cause);
+    } else if let Some(Cause::Key(refused)) = state.cause
+        && (refused == command || !command.moves())
+    {
+        leave_behind(state, out);
+    }
 }
 
 /// Says that a row is gone, unless the message line tells of what was just done: then it is in the list of messages only.
@@ -483,10 +512,14 @@ fn screen_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
         Meaning::Command(binding) if matches!(binding.command, Command::Go(_)) => {
             command(state, binding.command, None, out);
         }
-        Meaning::Command(binding) => match asked_anew(state, binding, out) {
-            Some(why) => say(state, Level::Warning, format!("{key}: {why}"), out),
-            None => command(state, binding.command, count.parse().ok(), out),
-        },
+        Meaning::Command(binding) => {
+            let said = state.said;
+            match asked_anew(state, binding, out) {
+                Some(why) => say(state, Level::Warning, format!("{key}: {why}"), out),
+                None => command(state, binding.command, count.parse().ok(), out),
+            }
+            commanded(state, binding.command, said, out);
+        }
         Meaning::None => {
             say(state, Level::Info, format!("{prefix}{key} does nothing here; ? lists the keys"), out);
         }
@@ -953,6 +986,9 @@ fn reply(state: &mut State, id: RequestId, result: Result<Answer, ClientError>, 
         keep(state, Note { at: state.now, level, text });
     }
     state.offline = matches!(result, Err(ref error) if is_away(error));
+    if result.is_ok() {
+        answered(state, asked.call.name(), out);
+    }
     if let Err(error) = &result
         && error.status() == Some(403)
         && !asked.call.is_sign_in()
@@ -1110,7 +1146,7 @@ fn failed(state: &mut State, id: RequestId, asked: Asked, error: &ClientError, o
         }
         return;
     }
-    let why = sentence(error);
+    let (why, name) = (sentence(error), asked.call.name());
     match asked.call {
         Call::Log(call) => return tail::failed(state, call, error, out),
         Call::Models(_) if marks::failed(state, id, &why, out) => return,
@@ -1168,7 +1204,7 @@ fn failed(state: &mut State, id: RequestId, asked: Asked, error: &ClientError, o
     if error.problem_type() == Some(ProblemType::SecondFactorEnrolment) {
         return login::demand_factor(state);
     }
-    say(state, Level::Error, why, out);
+    say_failed(state, name, error, why, out);
 }
 
 fn fail<R: Row>(list: &mut Window<R>, id: RequestId, why: &str) {

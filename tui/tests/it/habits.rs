@@ -1,6 +1,7 @@
 //! What is the same on every screen: the way back, who may do what, filters, what is copied, messages; and the login dialog with
 //! its ways out.
 
+use common::client::ClientError;
 use common::problem::ProblemType;
 use tui::action::{Action, Call, LogCall};
 use tui::config::Credential;
@@ -224,6 +225,43 @@ fn warnings_stay() {
     assert_eq!(message(&console), said.text);
     console.wait(8_000);
     assert_eq!(message(&console), "");
+}
+
+/// A message goes with what it is about: a failure once the same is answered, a refusal once the key works or another does
+/// something. What was done is told for its time.
+#[test]
+fn messages_go_with_their_cause() {
+    let mut console = console();
+    console.registry.failure = Some(refused(ProblemType::Unavailable));
+    console.press("3").wait(400);
+    assert!(message(&console).contains("said so"), "{}", console.screen());
+    console.registry.failure = None;
+    console.wait(6_000);
+    assert_eq!(message(&console), "", "the list was read: {}", console.screen());
+    // Nobody answered: whoever does next ends that.
+    let cause = "connection refused".to_owned();
+    console.registry.failure = Some(ClientError::Offline { address: "127.0.0.1:8000".into(), cause });
+    console.press("5").wait(400);
+    assert!(message(&console).contains("connection refused"), "{}", console.screen());
+    console.registry.failure = None;
+    console.wait(20_000);
+    assert!(!console.state.offline && message(&console).is_empty(), "{}", console.screen());
+
+    let mut console = self::console();
+    console.press("U");
+    assert!(message(&console).contains("is not deleted"), "{}", message(&console));
+    console.press("j");
+    assert!(message(&console).contains("is not deleted"), "moving is no answer to it");
+    console.press("<Space>");
+    assert_eq!(message(&console), "");
+    console.press("<Esc>").wait(2_000).press("999G");
+    assert!(message(&console).contains("that number is not near"), "{}", message(&console));
+    console.press("3G");
+    assert_eq!((message(&console).as_str(), console.state.models.list.ordinal()), ("", Some(3)));
+    console.press("Dteam-nlp/intent-router-997<Enter>");
+    assert!(message(&console).starts_with("deleted"), "{}", message(&console));
+    console.press("<Space><Enter>").wait(400).press("<Esc>");
+    assert!(message(&console).starts_with("deleted"), "{}", message(&console));
 }
 
 /// Hidden characters are copied when that was asked about and read; as JSON they are spelled out.
