@@ -11,6 +11,8 @@ use unicode_width::UnicodeWidthStr;
 const MARKS_MAX: usize = 4;
 /// Ends a text that was cut.
 const CUT: &str = "~";
+/// Columns of a name that its namespace has to leave it.
+const NAME_COLUMNS: usize = 6;
 
 /// Invisible or direction-changing characters and such without agreed meaning: format characters (Cf), separators of
 /// lines and paragraphs, fillers, variation selectors, tags, private use, noncharacters, and what Unicode has not assigned.
@@ -162,6 +164,31 @@ pub fn cut_behind(text: &str, columns: usize, front: usize) -> String {
     front + &kept.concat()
 }
 
+/// What an entry is about, clean, in at most `columns` columns: `fraud/toxicity-0283 v2`, maybe behind a word for its kind. That
+/// word goes first, then the middle of the name, and then the end of the namespace: whose it is and which one stay readable.
+pub fn cut_target(text: &str, columns: usize) -> String {
+    if width(text) <= columns {
+        return text.to_owned();
+    }
+    let text = match text.split_once(' ') {
+        Some((kind, rest)) if rest.contains('/') && !kind.contains('/') => rest,
+        _ => text,
+    };
+    let Some((namespace, rest)) = text.split_once('/').filter(|_| width(text) > columns) else {
+        return cut_inside(text, columns);
+    };
+    let (name, version) = rest.split_at(rest.rfind(' ').unwrap_or(rest.len()));
+    let room = columns.saturating_sub(width(version) + 1);
+    let least = width(name).min(NAME_COLUMNS);
+    let of_namespace = room.saturating_sub(least).min(width(namespace));
+    if of_namespace == 0 {
+        return cut_inside(rest, columns);
+    }
+    let namespace = cut(namespace, of_namespace);
+    let name = cut_inside(name, room - width(&namespace));
+    format!("{namespace}/{name}{version}")
+}
+
 /// The words of a text, parted by single blanks. A number with its digits in groups, such as `10 000`, is one word.
 fn words(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(text);
@@ -227,7 +254,7 @@ mod tests {
 
     use unicode_segmentation::UnicodeSegmentation as _;
 
-    use super::{clean, cut, cut_inside, escaped, is_spelled_out, octets, to_ascii, width, wrap};
+    use super::{clean, cut, cut_inside, cut_target, escaped, is_spelled_out, octets, to_ascii, width, wrap};
 
     #[test]
     fn spelled_out() {
@@ -245,6 +272,27 @@ mod tests {
             ("a\u{378}b\u{e001}", "a<U+0378>b<U+E001>"),
         ] {
             assert_eq!(clean(text), shown);
+        }
+    }
+
+    /// Whose it is and which one stay readable: the kind goes first, then the middle of the name, then the end of the namespace.
+    #[test]
+    fn targets_are_cut_where_it_matters_least() {
+        for (text, columns, shown) in [
+            ("fraud/toxicity-0283", 19, "fraud/toxicity-0283"),
+            ("model fraud/toxicity-0283", 24, "fraud/toxicity-0283"),
+            ("fraud/toxicity-0283", 16, "fraud/toxi~-0283"),
+            ("file fraud/toxicity-0283", 16, "fraud/toxi~-0283"),
+            ("fraud/toxicity-0283 v2", 16, "fraud/to~0283 v2"),
+            ("team-nlp/intent-router v12", 20, "team-nlp/in~uter v12"),
+            ("team-nlp/intent-router v12", 16, "team~/in~ter v12"),
+            ("team-nlp/asr v2", 14, "team-n~/asr v2"),
+            ("team-nlp/asr v2", 8, "~/asr v2"),
+            ("team-nlp/asr v2", 7, "asr v2"),
+            ("user somebody-with-a-name", 16, "user so~h-a-name"),
+            ("team-nlp/asr v2", 0, ""),
+        ] {
+            assert_eq!(cut_target(text, columns), shown, "{text} in {columns}");
         }
     }
 
@@ -286,6 +334,9 @@ mod tests {
             prop_assert_eq!(&clean(&shown), &shown);
             prop_assert!(width(&cut(&shown, columns)) <= columns);
             prop_assert!(width(&cut_inside(&shown, columns)) <= columns);
+            prop_assert!(width(&cut_target(&shown, columns)) <= columns);
+            let target = format!("model a/{shown} {shown}");
+            prop_assert!(width(&cut_target(&target, columns)) <= columns);
             prop_assert!(to_ascii(&shown).is_ascii());
             // A cluster of letters is not taken apart, however wide it is.
             let widest = shown.graphemes(true).map(width).max().unwrap_or(0);

@@ -1,14 +1,15 @@
 //! Rows of the lists that commands write: in full where they go into a file or a pipe, and on a terminal cut to its width, what
 //! matters least left out. A row is a line, never two. What the cells mean is not known here.
 
-use crate::clean::{cut, width};
+use crate::clean::{cut, cut_target, width};
 
 /// A column of a list.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Column {
     /// Its head.
     pub(super) title: &'static str,
-    /// Columns it takes at least where nothing is cut; the last of a list takes what it needs.
+    /// Columns it takes at least where nothing is cut; the last of a list takes what it needs, and on a terminal so many before
+    /// the others get more than their least.
     pub(super) columns: usize,
     /// The least it makes sense with on a terminal.
     pub(super) least: usize,
@@ -18,16 +19,18 @@ pub(super) struct Column {
     pub(super) rank: u8,
     /// Digits end at the right.
     pub(super) right: bool,
+    /// Names of models, which are not cut at their end.
+    pub(super) names: bool,
 }
 
 /// A column of words.
 pub(super) const fn words(title: &'static str, columns: usize, gap: usize, rank: u8) -> Column {
-    Column { title, columns, least: columns, gap, rank, right: false }
+    Column { title, columns, least: columns, gap, rank, right: false, names: false }
 }
 
 /// A column of numbers.
 pub(super) const fn number(title: &'static str, columns: usize, gap: usize, rank: u8) -> Column {
-    Column { title, columns, least: columns, gap, rank, right: true }
+    Column { title, columns, least: columns, gap, rank, right: true, names: false }
 }
 
 impl Column {
@@ -51,14 +54,17 @@ fn choose(columns: &[Column], room: Option<usize>) -> Vec<(usize, Option<usize>)
     {
         chosen.retain(|place| *place != worst);
     }
-    let mut spare = room.saturating_sub(taken(&chosen));
     let last = chosen.last().copied();
+    let mut spare = room.saturating_sub(taken(&chosen));
+    let wanted = last.map_or(0, |place| columns[place].columns.saturating_sub(columns[place].least)).min(spare);
+    spare -= wanted;
     chosen
         .iter()
         .map(|place| {
             let column = &columns[*place];
-            let more = if last == Some(*place) { spare } else { spare.min(column.columns - column.least) };
-            spare -= more;
+            let is_last = last == Some(*place);
+            let more = if is_last { spare + wanted } else { spare.min(column.columns - column.least) };
+            spare = spare.saturating_sub(more);
             // Of one column alone there may be less room than it makes sense with.
             (*place, Some((column.least + more).min(room)))
         })
@@ -70,7 +76,11 @@ pub(super) fn row(columns: &[Column], cells: &[String], room: Option<usize>) -> 
     let mut line = String::new();
     for (at, (place, most)) in choose(columns, room).into_iter().enumerate() {
         let (Some(cell), column) = (cells.get(place), &columns[place]) else { continue };
-        let cell = most.map_or_else(|| cell.clone(), |most| cut(cell, most));
+        let cell = match most {
+            Some(most) if column.names => cut_target(cell, most),
+            Some(most) => cut(cell, most),
+            None => cell.clone(),
+        };
         let pad = " ".repeat(most.unwrap_or(column.columns).saturating_sub(width(&cell)));
         line.push_str(&" ".repeat(if at == 0 { 0 } else { column.gap }));
         line.push_str(&if column.right { pad + &cell } else { cell + &pad });

@@ -194,14 +194,14 @@ async fn rows(client: &Client, mut listing: Listing, list: &ListOptions, out: &m
         if had == 0 && list.csv {
             out.write_all(csv(head(kind, Format::Csv { raw: list.raw })).as_bytes())?;
         } else if had == 0 && !list.json {
-            writeln!(out, "{}", listing.head(room))?;
+            writeln!(out, "{}", listing.head(room, false))?;
         }
         had += u64::try_from(rows.len()).unwrap_or(u64::MAX);
         for row in &rows {
             match (list.json, list.csv) {
                 (true, _) => writeln!(out, "{}", row.document()?)?,
                 (_, true) => out.write_all(csv(row.csv(kind, list.raw)?).as_bytes())?,
-                (false, false) => writeln!(out, "{}", row.line(room))?,
+                (false, false) => writeln!(out, "{}", row.line(room, false))?,
             }
         }
         // Whoever reads along sees each page as it comes.

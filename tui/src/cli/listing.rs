@@ -84,21 +84,26 @@ const QUARANTINE: [Column; 5] = [
     words("HELD SINCE", 24, 2, 3),
     rest("WHY", 16, 2),
 ];
+/// Who did what, to what, and whether it was allowed stay longest; when it was can be told by the index.
 const ENTRIES: [Column; 6] = [
     number("INDEX", 9, 0, 0),
-    words("TIME", 24, 2, 2),
-    words("ACTOR", 12, 2, 5).least(8),
+    words("TIME", 24, 2, 5),
+    words("ACTOR", 12, 2, 4).least(8),
     words("ACTION", 18, 2, 1).least(14),
-    words("RESULT", 7, 2, 4),
-    rest("TARGET", 16, 1),
+    words("RESULT", 6, 2, 3),
+    Column { columns: 24, least: 16, names: true, ..words("TARGET", 0, 2, 1) },
 ];
 /// A terminal of fewer columns has the time of an entry by the second and without its year: what it is about needs the room.
 const ENTRY_COLUMNS: usize = 110;
 
-fn entries(room: Option<usize>) -> [Column; 6] {
+/// The columns of entries. Where rows are numbered, the number stands for the entry: its index goes before anything else.
+fn entries(room: Option<usize>, is_numbered: bool) -> [Column; 6] {
     let mut columns = ENTRIES;
     if is_short(room) {
-        columns[1] = words("TIME", 14, 2, 2);
+        columns[1] = words("TIME", 14, 2, 5);
+    }
+    if is_numbered {
+        columns[0].rank = 6;
     }
     columns
 }
@@ -296,8 +301,8 @@ impl Listing {
         rows
     }
 
-    /// The line above the rows, within so many columns where there is a terminal.
-    pub(super) fn head(&self, room: Option<usize>) -> String {
+    /// The line above the rows, within so many columns where there is a terminal; rows have numbers or not.
+    pub(super) fn head(&self, room: Option<usize>, is_numbered: bool) -> String {
         match self.kind() {
             Kind::Models => columns::head(&MODELS, room),
             Kind::Versions => columns::head(&VERSIONS, room),
@@ -305,7 +310,7 @@ impl Listing {
             Kind::Tokens => columns::head(&TOKENS, room),
             Kind::Queue => columns::head(&QUEUE, room),
             Kind::Quarantine => columns::head(&QUARANTINE, room),
-            Kind::Entries => columns::head(&entries(room), room),
+            Kind::Entries => columns::head(&entries(room, is_numbered), room),
         }
     }
 }
@@ -324,15 +329,15 @@ impl Row {
         }
     }
 
-    /// One line, cleaned, within so many columns where there is a terminal.
-    pub(super) fn line(&self, room: Option<usize>) -> String {
+    /// One line, cleaned, within so many columns where there is a terminal; what stands behind its number, or by itself.
+    pub(super) fn line(&self, room: Option<usize>, is_numbered: bool) -> String {
         match self {
             Self::Model(row) => columns::row(&MODELS, &model_cells(row), room),
             Self::Version(row) => columns::row(&VERSIONS, &version_cells(row), room),
             Self::User(user) => columns::row(&USERS, &user_cells(user), room),
             Self::Item(item) => columns::row(&QUEUE, &item_cells(item), room),
             Self::Held(item) => columns::row(&QUARANTINE, &held_cells(item), room),
-            Self::Entry(row) => entry_line(row, room),
+            Self::Entry(row) => entry_row(row, room, is_numbered),
             Self::Token(token) => columns::row(&TOKENS, &token_cells(token), room),
         }
     }
@@ -475,11 +480,17 @@ fn held_cells(item: &QuarantineItem) -> [String; 5] {
 
 /// One line an entry, as `tail` writes it.
 pub(super) fn entry_line(row: &AuditRow, room: Option<usize>) -> String {
+    entry_row(row, room, false)
+}
+
+fn entry_row(row: &AuditRow, room: Option<usize>, is_numbered: bool) -> String {
     let entry = &row.entry;
     let name = field(entry, &["actor", "name"]);
     let actor = if name.is_empty() { field(entry, &["actor", "id"]) } else { name };
     let named = name_then(entry).unwrap_or(field(entry, &["target", "id"]));
-    let target = format!("{} {named}", field(entry, &["target", "kind"]));
+    let version = field(entry, &["target", "version"]);
+    let version = if version.is_empty() { String::new() } else { format!(" v{version}") };
+    let target = format!("{} {named}{version}", field(entry, &["target", "kind"]));
     let time = field(entry, &["ts"]);
     let time = if is_short(room) { short_time(time) } else { time.to_owned() };
     let cells = [
@@ -490,7 +501,7 @@ pub(super) fn entry_line(row: &AuditRow, room: Option<usize>) -> String {
         clean(field(entry, &["outcome"])),
         clean(&target),
     ];
-    columns::row(&entries(room), &cells, room)
+    columns::row(&entries(room, is_numbered), &cells, room)
 }
 
 #[cfg(test)]
@@ -500,50 +511,61 @@ mod tests {
     use common::api::{AuditRow, IngestItem, VersionInfo};
     use serde_json::json;
 
-    use super::{Listing, QUEUE, VERSIONS, entry_line, item_cells, version_cells};
+    use super::{Listing, QUEUE, Row, VERSIONS, entry_line, item_cells, version_cells};
     use crate::cli::columns::{head, row};
     use crate::export::Kind;
 
-    /// What an entry is about has room on a terminal of 80 columns, before who it was and what came of it; in a pipe all is
-    /// written in full.
+    /// On a terminal of 80 columns there is room for who did it, what it is about and what came of it; in a pipe all is written
+    /// in full.
     #[test]
     fn entries_by_width() {
         let entry = json!({
             "ts": "2026-11-29T19:54:25.182Z", "action": "model.download_end", "outcome": "denied",
-            "actor": {"name": "somebody-with-a-name"}, "target": {"kind": "version", "id": "01J3Z8"},
+            "actor": {"name": "somebody-with-a-name"}, "target": {"kind": "version", "id": "01J3Z8", "version": "3"},
             "data": {"name": "team-nlp/sentiment-of-reviews"},
         });
         let entry = AuditRow { index: 12_345, entry, leaf_hash: String::new() };
         let list = Listing::new(Kind::Entries, None, "", None).unwrap();
+        let row = Row::Entry(entry.clone());
         assert_eq!(
             entry_line(&entry, None),
-            "    12345  2026-11-29T19:54:25.182Z  somebody-with-a-name  model.download_end  denied   version \
-             team-nlp/sentiment-of-reviews"
+            "    12345  2026-11-29T19:54:25.182Z  somebody-with-a-name  model.download_end  denied  version \
+             team-nlp/sentiment-of-reviews v3"
         );
         assert_eq!(
-            list.head(None),
-            "    INDEX  TIME                      ACTOR         ACTION              RESULT   TARGET"
+            list.head(None, true),
+            "    INDEX  TIME                      ACTOR         ACTION              RESULT  TARGET"
         );
-        for (room, title, line) in [
+        for (room, is_numbered, title, line) in [
             (
                 80,
-                "    INDEX  TIME            ACTOR       ACTION          RESULT   TARGET",
-                "    12345  11-29 19:54:25  somebody-~  model.downloa~  denied   version team-nl~",
+                false,
+                "    INDEX  TIME            ACTOR     ACTION          RESULT  TARGET",
+                "    12345  11-29 19:54:25  somebod~  model.downloa~  denied  team-nlp/se~iews v3",
+            ),
+            // A terminal of 80 columns, less the row's number.
+            (
+                74,
+                true,
+                "TIME            ACTOR     ACTION          RESULT  TARGET",
+                "11-29 19:54:25  somebod~  model.downloa~  denied  team-nlp/senti~eviews v3",
             ),
             (
                 74,
-                "    INDEX  TIME            ACTION              RESULT   TARGET",
-                "    12345  11-29 19:54:25  model.download_end  denied   version team-nlp/~",
+                false,
+                "    INDEX  ACTOR         ACTION           RESULT  TARGET",
+                "    12345  somebody-wi~  model.download~  denied  team-nlp/senti~eviews v3",
             ),
             (
                 60,
-                "    INDEX  TIME            ACTION           TARGET",
-                "    12345  11-29 19:54:25  model.download~  version team-nl~",
+                false,
+                "    INDEX  ACTION           RESULT  TARGET",
+                "    12345  model.download~  denied  team-nlp/senti~eviews v3",
             ),
-            (44, "    INDEX  ACTION           TARGET", "    12345  model.download~  version team-nl~"),
+            (44, false, "    INDEX  ACTION          TARGET", "    12345  model.downloa~  team-n~/se~ews v3"),
         ] {
             assert_eq!(
-                (list.head(Some(room)).as_str(), entry_line(&entry, Some(room)).as_str()),
+                (list.head(Some(room), is_numbered).as_str(), row.line(Some(room), is_numbered).as_str()),
                 (title, line),
                 "{room}"
             );

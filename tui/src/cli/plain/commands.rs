@@ -273,10 +273,10 @@ impl Plain {
         let rows = shown.listing.take(answer);
         let room = output_columns().map(|columns| columns.saturating_sub(NUMBER_COLUMNS));
         if is_first && !rows.is_empty() {
-            lines.push(format!("      {}", shown.listing.head(room)));
+            lines.push(format!("      {}", shown.listing.head(room, true)));
         }
         for row in rows {
-            lines.push(format!("{:>4}  {}", shown.first + shown.rows.len(), row.line(room)));
+            lines.push(format!("{:>4}  {}", shown.first + shown.rows.len(), row.line(room, true)));
             shown.rows.push_back(row);
             if shown.rows.len() > ROWS_MAX {
                 shown.rows.pop_front();
