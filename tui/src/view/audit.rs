@@ -14,8 +14,13 @@ use crate::time::{Now, Way, age, counted, rfc3339, seconds};
 use crate::view::pen::{Line, Pen, Text, Tone};
 use crate::view::table::{Column, NAMING, fixed, flexible, marked, number};
 
+/// Digits of an index, where it is not known how long the log is.
+const INDEX_COLUMNS: u16 = 9;
+/// The least: its head.
+const INDEX_COLUMNS_MIN: u16 = 5;
+
 const COLUMNS: [Column; 6] = [
-    number("INDEX", 9, 0),
+    number("INDEX", INDEX_COLUMNS, 0),
     fixed("TIME", 11, 2),
     fixed("ACTOR", 9, 3),
     fixed("ACTION", 16, 1),
@@ -24,20 +29,29 @@ const COLUMNS: [Column; 6] = [
 ];
 /// A date beside the time, where there is room.
 const WIDE: [Column; 6] = [
-    number("INDEX", 9, 0),
+    number("INDEX", INDEX_COLUMNS, 0),
     fixed("TIME (UTC)", 19, 2),
     fixed("ACTOR", 14, 3),
     fixed("ACTION", 18, 1),
     flexible(NAMING, 12, 4),
     fixed("RESULT", 6, 1),
 ];
-/// The same with the clock that it is by.
-fn wide(way: Way) -> [Column; 6] {
-    let mut columns = WIDE;
-    columns[1].title = match way {
-        Way::Utc => "TIME (UTC)",
-        Way::Local => "TIME (HERE)",
-        Way::Age => "TIME",
+
+/// The columns there are, as wide as the log is long: what an entry is about gets what its index doesn't need. That changes when
+/// the log has become ten times as long, and not by what is looked at.
+fn columns(state: &State, class: Class) -> [Column; 6] {
+    let mut columns = if class == Class::Wide { WIDE } else { COLUMNS };
+    // Where the log is read by pages, rows are newer than what was followed.
+    let newest = state.log.tail.next.checked_sub(1).max(state.audit.list.rows().map(|line| line.index).max());
+    if let Some(newest) = newest {
+        let digits = newest.checked_ilog10().map_or(1, |tens| tens + 1);
+        columns[0].columns = u16::try_from(digits).unwrap_or(INDEX_COLUMNS).max(INDEX_COLUMNS_MIN);
+    }
+    // The clock that it is by.
+    columns[1].title = match (class, state.settings.time) {
+        (Class::Wide, Way::Utc) => "TIME (UTC)",
+        (Class::Wide, Way::Local) => "TIME (HERE)",
+        _ => "TIME",
     };
     columns
 }
@@ -67,9 +81,10 @@ pub(super) fn paint(state: &State, areas: &Areas, pen: &mut Pen<'_>) {
             },
             |row| sign(state, row),
         ),
-        Class::Normal => marked(pen, areas, &COLUMNS, list, |row| cells(state, row, false), |row| sign(state, row)),
-        Class::Wide => {
-            marked(pen, areas, &wide(state.settings.time), list, |row| cells(state, row, true), |row| sign(state, row))
+        Class::Normal | Class::Wide => {
+            let has_date = areas.class == Class::Wide;
+            let columns = columns(state, areas.class);
+            marked(pen, areas, &columns, list, |row| cells(state, row, has_date), |row| sign(state, row));
         }
     }
     marks(state, areas, pen);

@@ -3,7 +3,7 @@
 
 use ratatui::layout::Rect;
 
-use crate::clean::{clean, cut, cut_inside, width};
+use crate::clean::{clean, cut, cut_inside, cut_target, width};
 use crate::layout::{Areas, Class};
 use crate::state::Highlight;
 use crate::state::fresh::Touched;
@@ -134,7 +134,9 @@ pub fn marked<R: Row>(
             // The identity of the selected row is reversed; the marker says the same where that doesn't show.
             let is_key = column.rank == 0 && *place == chosen[0].0;
             let tone = if selected && is_key && pen.highlight() == Highlight::Key { Tone::Current } else { *tone };
-            let text = if column.flexible && (is_key || column.title == NAMING) {
+            let text = if column.title == NAMING {
+                cut_target(&clean(text), (*wide).into())
+            } else if column.flexible && is_key {
                 shorten(text, *wide, narrow)
             } else {
                 text.clone()
@@ -196,7 +198,7 @@ pub fn stars<R: Row>(pen: &mut Pen<'_>, areas: &Areas, list: &Window<R>, is_mark
 }
 
 /// A name too long for its column loses of its namespace first, and then of its middle: the end tells names apart. That it is cut
-/// is shown where there is room for it.
+/// is shown where there is room for it. Here the rows around tell the namespace, unlike in a list of what was done.
 fn shorten(text: &str, columns: u16, narrow: bool) -> String {
     let (text, columns) = (clean(text), usize::from(columns));
     if width(&text) <= columns {

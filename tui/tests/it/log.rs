@@ -25,6 +25,16 @@ fn selected(console: &Console) -> u64 {
 
 /// An entry about something, as the stream brings it.
 fn entry(index: u64, action: Audited, kind: &str, id: &str, version: Option<&str>) -> Vec<u8> {
+    named_entry(index, action, (kind, id, version), None)
+}
+
+/// The same, which says the name it had then.
+fn named_entry(
+    index: u64,
+    action: Audited,
+    (kind, id, version): (&str, &str, Option<&str>),
+    name: Option<&str>,
+) -> Vec<u8> {
     let target =
         Target { kind: kind.into(), id: id.into(), version: version.map(str::to_owned), digest: None, size: None };
     let mut salt = [7; 32];
@@ -42,7 +52,7 @@ fn entry(index: u64, action: Audited, kind: &str, id: &str, version: Option<&str
         prev: None,
         target: Some(target),
         req: None,
-        data: [].into(),
+        data: name.map(|name| ("name".to_owned(), name.into())).into_iter().collect(),
     };
     entry.to_leaf().unwrap()
 }
@@ -574,4 +584,35 @@ fn the_stream_in_the_messages() {
     assert_eq!(*open, "the log's stream is open, logged as 10000");
     assert!(cut.starts_with("the log's stream was cut: "), "{cut}");
     assert_eq!(*back, "the log's stream came back after 2 min, logged as 10001");
+}
+
+/// What a model is called is cut in its middle, and its kind goes before: whose it is, and which, is readable. The shorter the log,
+/// the more room there is.
+#[test]
+fn long_targets() {
+    for (newest, shown) in [
+        (
+            10_000,
+            [
+                "model.upload      fraud/toxicity-0283    ok",
+                "fraud/toxic~y-0283 v2  ok",
+                "model.upload      fraud/toxicity-0283    ok",
+            ],
+        ),
+        (100_000_000, ["fraud/toxi~y-0283  ok", "fraud/tox~0283 v2  ok", "fraud/toxi~y-0283  ok"]),
+    ] {
+        let mut console = following(80, 24);
+        console.state.log.tail.begin(newest);
+        told(&mut console, TailEvent::Opened(newest));
+        let name = Some("fraud/toxicity-0283");
+        let abouts = [("model", "01J3Z8", None), ("version", "01J3Z8", Some("2")), ("file", "01J3Z8", None)];
+        let events = (newest..).zip(abouts).map(|(index, about)| LogEvent::Entry {
+            index,
+            leaf: named_entry(index, Audited::ModelUpload, about, name),
+        });
+        told(&mut console, TailEvent::News(events.collect()));
+        for shown in shown {
+            assert!(console.shows(shown), "{shown}\n{}", console.screen());
+        }
+    }
 }
