@@ -115,6 +115,52 @@ fn jobs_until(console: &mut Console, told: &str) {
     });
 }
 
+/// On a terminal of 80 columns a row of the log says when, who, what, whether it was allowed and what it is about. A number is of
+/// the list printed last: a command that takes other rows says so, and of a text it makes nothing.
+#[test]
+fn rows_and_their_numbers() {
+    let daemon = Daemon::start();
+    let admin = daemon.admin();
+    for name in ["fraud/toxicity-0283", "fraud/toxicity-0284"] {
+        admin.upload(name, "config.json", b"{}");
+    }
+    daemon.user("eve", Role::Viewer);
+    let mut console = signed_in(&url(&daemon), Setup::new().size(80, 60));
+    console.press("open #1<Enter>");
+    console.wait_for("#1 is row 1 of the list printed last, and none");
+    console.press("audit action:model.upload<Enter>");
+    console.wait_for("2 of 2, that is all");
+    let screen = console.screen();
+    let row = screen.lines().find(|line| line.contains("toxicity-0283")).unwrap();
+    assert_eq!(row.get(22..), Some("admin     model.upload    ok      fraud/toxicity-0283 v1"), "{screen}");
+    console.press("open #1<Enter>");
+    console.wait_for("#1 is a row of entries, the list printed last; open takes one of models");
+    console.press("models<Enter>");
+    console.wait_for("   2  fraud/toxicity-0284");
+    console.press("open #2<Enter>");
+    console.wait_for("model        fraud/toxicity-0284");
+    console.press("users<Enter>");
+    console.wait_for("   2  eve");
+    console.press("delete #2<Enter>");
+    console.wait_for("#2 is a row of users, the list printed last; delete takes one of models");
+    console.press("lock #3<Enter>");
+    console.wait_for("there is no row 3: users, the list printed last, has 1 to 2");
+    console.press("audit #2<Enter>");
+    console.wait_for("eve       auth.login      ok      user eve");
+    console.press("quarantine<Enter>");
+    console.wait_for("nothing fits");
+    console.press("#1<Enter>");
+    console.wait_for("there is no row 1: quarantine, the list printed last, has none");
+    console.press("models<Enter>");
+    console.wait_until("the list again", |screen| screen.matches("   2  fraud/toxicity-0284").count() == 2);
+    console.press("#1<Enter>");
+    console.wait_for("model        fraud/toxicity-0283");
+    console.press("add-token admin #2<Enter>");
+    console.wait_for("API token, shown this once:");
+    assert_eq!(admin.value("/tokens")["items"][0]["label"], "#2");
+    quit(console);
+}
+
 /// A change is asked about in words and done by its name; another answer does nothing; it is taken back.
 #[test]
 fn changes() {

@@ -14,6 +14,7 @@ use common::token::TokenId;
 
 use crate::config::nearest;
 use crate::edit::LINE_OCTETS_MAX;
+use crate::export::Kind;
 use crate::keymap::{Command, Context, TABLE, VERBS};
 use crate::state::deeds::{Change, Deed, Object, Tier};
 use crate::state::tokens::wanted;
@@ -366,6 +367,31 @@ impl Act {
             }
         };
         Change::new(Object::Intake, deed).reason().is_some()
+    }
+
+    /// Of which lists the rows are that can stand for its words, and for which word alone, where not for each.
+    pub fn rows(&self) -> (&'static [Kind], Option<usize>) {
+        match self.shape {
+            Shape::Alias | Shape::Edit => (&[Kind::Models], Some(0)),
+            Shape::Upload => (&[Kind::Models], Some(1)),
+            Shape::Models(_) => (&[Kind::Models, Kind::Versions, Kind::Quarantine], None),
+            Shape::Versions(_) => (&[Kind::Versions, Kind::Quarantine], None),
+            Shape::Note => (&[Kind::Versions, Kind::Quarantine], Some(0)),
+            Shape::Users(_) => (&[Kind::Users], None),
+            Shape::Role | Shape::Grants | Shape::AddToken => (&[Kind::Users], Some(0)),
+            Shape::Items(_) => (&[Kind::Queue], None),
+            Shape::Tokens(_) => (&[Kind::Tokens], None),
+            Shape::AddUser
+            | Shape::Intake(_)
+            | Shape::Acknowledge
+            | Shape::AddWebhook
+            | Shape::Webhooks(_)
+            | Shape::PassOver
+            | Shape::SetQuota
+            | Shape::Quotas(_)
+            | Shape::SetRule
+            | Shape::Rules(_) => (&[], None),
+        }
     }
 
     /// How it is written.

@@ -4,7 +4,7 @@
 use super::{CliError, Plain, Shown};
 use crate::access::refusal;
 use crate::action::{Action, Answer, Call};
-use crate::acts::{ACTS, Options, Wish, find};
+use crate::acts::{ACTS, Act, Options, Wish, find};
 use crate::cli::act::{Question, allowed, confirm, consequences, is_reason, listed, resolve};
 use crate::cli::get::{call_for, closer, described, health_text};
 use crate::cli::listing::Listing;
@@ -44,7 +44,7 @@ const HELP: &[(&str, &str)] = &[
     ("health", "what the daemon says of itself"),
     ("more", "the next page of the list"),
     ("again", "the list anew"),
-    ("NUMBER", "the row of that number, closer; in other commands it is written #NUMBER"),
+    ("NUMBER", "the row of that number in the list printed last, closer; in other commands it is written #NUMBER"),
     ("open MODEL", "a model by name, name:3, name@alias or digest"),
     ("tail [FILTER]", "the log as it grows, until Enter"),
     ("check [FROM[-TO]]", "check all entries of the log, or some; jobs says how far it is"),
@@ -69,6 +69,22 @@ const HELP: &[(&str, &str)] = &[
     ("second-factor", "set up a second factor for your own sign-ins"),
     ("help, quit", "this list; the end"),
 ];
+
+/// Of which lists the rows are that can stand for words behind a command, and for which word alone, where not for each.
+fn rows_of(command: &str) -> (&'static [Kind], Option<usize>) {
+    match command {
+        "open" | "download" => (&[Kind::Models, Kind::Versions, Kind::Quarantine], Some(0)),
+        "versions" => (&[Kind::Models], Some(0)),
+        "tokens" => (&[Kind::Users], Some(0)),
+        "goto" => (&[Kind::Entries], Some(0)),
+        // As words of a filter.
+        "models" | "quarantine" => (&[Kind::Models], None),
+        "users" | "tail" => (&[Kind::Users], None),
+        // Further words may be a reason.
+        "audit" => (&[Kind::Users], Some(0)),
+        _ => find(command).map_or((&[], None), Act::rows),
+    }
+}
 
 /// Words as one line, as they can be typed: a text with blanks is in quotes.
 fn joined(words: &[String]) -> String {
@@ -195,17 +211,65 @@ impl Plain {
         self.say(&format!("! {error}"))
     }
 
-    /// The words of a line; `#3` is what row 3 stands for. A text in quotation marks is one word.
+    /// The words of a line; `#3` is what row 3 stands for, where the command takes such a row. A text in quotation marks is one
+    /// word.
     fn numbered(&self, line: &str) -> Result<Vec<String>, String> {
-        words(line)?
-            .into_iter()
-            .map(|word| match word.strip_prefix('#').map(str::parse::<usize>) {
-                Some(Ok(number)) => {
-                    self.at(number).map(|row| row.reference()).ok_or(format!("there is no row {number}"))
+        let mut words = words(line)?;
+        let number_of = |word: &str| word.strip_prefix('#').and_then(|number| number.parse::<usize>().ok());
+        if let [word] = words.as_mut_slice()
+            && let Some(number) = number_of(word)
+        {
+            // By itself it is what the number is.
+            *word = number.to_string();
+            return Ok(words);
+        }
+        let first = usize::from(words.first().is_some_and(|word| word == "do"));
+        let Some((command, rest)) = words.get_mut(first..).and_then(<[String]>::split_first_mut) else {
+            return Ok(words);
+        };
+        let command = command.trim_start_matches(':');
+        let (kinds, only) = rows_of(command);
+        for (place, word) in rest.iter_mut().enumerate() {
+            // Where no row can stand, it is text.
+            let is_row = !kinds.is_empty() && only.is_none_or(|only| only == place);
+            if let Some(number) = number_of(word).filter(|_| is_row) {
+                *word = self.reference(number, command, kinds)?;
+            }
+        }
+        Ok(words)
+    }
+
+    /// What a row of the list printed last is called, for a command that takes rows of these lists.
+    fn reference(&self, number: usize, command: &str, kinds: &[Kind]) -> Result<String, String> {
+        let Some(shown) = &self.shown else {
+            return Err(format!("#{number} is row {number} of the list printed last, and none was printed yet"));
+        };
+        let kind = shown.listing.kind();
+        if !kinds.contains(&kind) {
+            let takes: Vec<&str> = kinds.iter().map(|kind| kind.word()).collect();
+            return Err(format!(
+                "#{number} is a row of {}, the list printed last; {command} takes one of {}: print that list, or type the name",
+                kind.word(),
+                takes.join(" or ")
+            ));
+        }
+        self.at(number).map(|row| row.reference()).ok_or_else(|| self.no_row(number))
+    }
+
+    fn no_row(&self, number: usize) -> String {
+        match &self.shown {
+            None => format!("there is no row {number}: no list was printed yet"),
+            Some(Shown { listing, first, rows }) => {
+                let word = listing.kind().word();
+                match rows.len() {
+                    0 => format!("there is no row {number}: {word}, the list printed last, has none"),
+                    count => format!(
+                        "there is no row {number}: {word}, the list printed last, has {first} to {}",
+                        first + count - 1
+                    ),
                 }
-                _ => Ok(word),
-            })
-            .collect()
+            }
+        }
     }
 
     fn at(&self, number: usize) -> Option<&crate::cli::listing::Row> {
@@ -294,10 +358,10 @@ impl Plain {
     }
 
     fn row(&mut self, number: &str) -> Result<(), CliError> {
-        let row = number.parse().ok().and_then(|number| self.at(number)).map(closer);
-        match row {
+        let Ok(number) = number.parse() else { return Ok(()) };
+        match self.at(number).map(closer) {
             Some((what, reference)) => self.closer(what, &reference),
-            None => self.say(&format!("there is no row {number}")),
+            None => self.say(&self.no_row(number)),
         }
     }
 
