@@ -40,7 +40,7 @@ impl Shell {
         Setup::at(Arc::clone(&self.home)).env("MREG_URL", &self.url).env("MREG_TOKEN_FILE", &token)
     }
 
-    fn run(&self, line: &str) -> Output {
+    pub(super) fn run(&self, line: &str) -> Output {
         self.setup().output(&line.split(' ').collect::<Vec<_>>(), "")
     }
 

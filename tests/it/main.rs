@@ -54,6 +54,7 @@ mod s3;
 mod scrub;
 mod service;
 mod store_contract;
+mod sweep;
 mod tail;
 mod tidy;
 mod tls;

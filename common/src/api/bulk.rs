@@ -11,8 +11,8 @@ pub enum BulkLine {
     Done(BulkDone),
     /// A model was not.
     Failed(BulkFailed),
-    /// The end. An answer without it was cut off, or given up because the log can't be written or the session has ended: what it
-    /// does not tell of may have been changed or not.
+    /// The end. An answer without it was cut off, or the log failed in the middle of one: what it does not tell of may have been
+    /// changed or not.
     Total(BulkTotal),
 }
 

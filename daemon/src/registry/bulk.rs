@@ -216,39 +216,45 @@ struct Work {
 enum Came {
     /// It was changed: its entry, and until when it can be restored.
     Done(u64, Option<i64>),
-    /// It was not, and the next may be.
+    /// It was not.
     Refused(RegistryError),
-    /// It was not, nor will any other be.
-    Over(RegistryError),
-    /// It isn't known, or nobody listens any more.
-    Lost,
+    /// It isn't known: the log failed in the middle of it.
+    Unknown,
+    /// Nobody listens any more, so it was not begun.
+    Unheard,
 }
 
 impl Work {
+    /// Each is told, whatever came of those before it: of what is under way beside one that is refused, some are done. Where the
+    /// log can't be written each is refused for itself, and done again as soon as it can.
     async fn run(self, Matching { models, set }: Matching) {
-        let (matched, mut done, mut failed) = (models.len() as u64, 0, 0);
+        let (matched, mut done, mut failed, mut is_whole) = (models.len() as u64, 0, 0, true);
         {
             let mut results = futures_util::stream::iter(models).map(|model| self.change(model)).buffered(AT_ONCE);
             while let Some((id, name, came)) = results.next().await {
-                let is_over = matches!(came, Came::Over(_));
                 let result = match came {
                     Came::Done(index, until_ms) => Ok((index, until_ms)),
-                    Came::Refused(error) | Came::Over(error) => Err(error),
-                    // Without a total, which says that it is not all.
-                    Came::Lost => return,
+                    Came::Refused(error) => Err(error),
+                    Came::Unknown => {
+                        is_whole = false;
+                        continue;
+                    }
+                    Came::Unheard => return,
                 };
                 if result.is_ok() {
                     done += 1
                 } else {
                     failed += 1
                 }
-                if self.tell.send(BulkStep::Model { id, name, result }).await.is_err() || is_over {
+                if self.tell.send(BulkStep::Model { id, name, result }).await.is_err() {
                     return;
                 }
             }
         }
-        // Whoever has gone needs no total.
-        drop(self.tell.send(BulkStep::Total { matched, done, failed, set }).await);
+        // Its absence says that it is not known of each what became of it. Whoever has gone needs none.
+        if is_whole {
+            drop(self.tell.send(BulkStep::Total { matched, done, failed, set }).await);
+        }
     }
 
     async fn change(&self, (id, name): (ModelId, ModelName)) -> (ModelId, ModelName, Came) {
@@ -258,12 +264,12 @@ impl Work {
 
     async fn came_of(&self, id: ModelId) -> Came {
         if self.tell.is_closed() {
-            return Came::Lost;
+            return Came::Unheard;
         }
         // It may take minutes: a session that was ended meanwhile, a role or a grant that was taken, counts from the next one on.
         let caller = match self.inner.caller_now(&self.caller).await {
             Ok(caller) => caller,
-            Err(error) => return Came::Over(error),
+            Err(error) => return Came::Refused(error),
         };
         let reference = ModelRef { model: ModelKey::Id(id), select: Select::Latest };
         let result = match self.deed {
@@ -274,11 +280,7 @@ impl Work {
         };
         match result {
             Ok((index, until_ms)) => Came::Done(index, until_ms),
-            Err(RegistryError::AuditUnknown(_)) => Came::Lost,
-            Err(
-                error
-                @ (RegistryError::AuditUnavailable | RegistryError::AuditFull(_) | RegistryError::Unauthenticated),
-            ) => Came::Over(error),
+            Err(RegistryError::AuditUnknown(_)) => Came::Unknown,
             Err(error) => Came::Refused(error),
         }
     }

@@ -26,6 +26,7 @@ use tempfile::TempDir;
 use crate::blobs::Blobs;
 use crate::blobs::disk::{DiskBlobs, DiskOptions};
 use crate::config::secret::Secret;
+use crate::durable::Disk;
 use crate::inspection::InProcess;
 use crate::registry::Registry;
 use crate::registry::access::{Actor, Caller, RequestMeta};
@@ -149,12 +150,23 @@ impl Bench {
         change: impl FnOnce(&mut Settings),
         wrap: impl FnOnce(DiskBlobs) -> Arc<dyn Blobs>,
     ) -> Self {
+        Self::on(Disk::default(), dir, change, wrap).await
+    }
+
+    /// With its log on another disk.
+    async fn on(
+        disk: Disk,
+        dir: TempDir,
+        change: impl FnOnce(&mut Settings),
+        wrap: impl FnOnce(DiskBlobs) -> Arc<dyn Blobs>,
+    ) -> Self {
         let mut settings = settings();
         settings.resumable.dir = dir.path().join("data/uploads");
         change(&mut settings);
         let (data, keys) = (dir.path().join("data"), dir.path().join("keys"));
         let (store, blobs) = tokio::task::spawn_blocking(move || {
-            let store = SledStore::open(&SledOptions::new(&data, &keys, "registry.example/log")).unwrap();
+            let options = SledOptions { disk, ..SledOptions::new(&data, &keys, "registry.example/log") };
+            let store = SledStore::open(&options).unwrap();
             let blobs = DiskBlobs::open(&data.join("blobs"), DiskOptions::default()).unwrap();
             (store, blobs)
         })

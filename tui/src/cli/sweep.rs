@@ -5,6 +5,7 @@ use std::io::Write;
 
 use common::api::bulk::BulkLine;
 use common::client::{Client, ClientError, Sweep};
+use common::problem::ProblemType;
 use serde_json::json;
 
 use super::act::Asked;
@@ -53,7 +54,7 @@ pub(super) async fn sweep(client: &Client, asked: &Asked, out: &mut impl Write) 
         }
         Err(error) => return Err(error.into()),
     };
-    let (mut done, mut failed, mut until, mut is_whole) = (0u64, 0u64, None, false);
+    let (mut done, mut failed, mut until, mut is_whole, mut has_ended) = (0u64, 0u64, None, false, false);
     let cut = loop {
         match told.next().await {
             Ok(Some(BulkLine::Done(model))) => {
@@ -62,6 +63,7 @@ pub(super) async fn sweep(client: &Client, asked: &Asked, out: &mut impl Write) 
             }
             Ok(Some(BulkLine::Failed(model))) => {
                 failed += 1;
+                has_ended |= model.kind == ProblemType::Unauthenticated.uri();
                 talk(&format!("{}: {}", model.name, model.detail));
             }
             Ok(Some(BulkLine::Total(_))) => is_whole = true,
@@ -94,6 +96,9 @@ pub(super) async fn sweep(client: &Client, asked: &Asked, out: &mut impl Write) 
     match (is_whole, failed) {
         (false, _) => Err(unknown(&cut.unwrap_or_else(|| "the answer was cut".to_owned()))),
         (true, 0) => Ok(()),
+        (true, failed) if has_ended => {
+            Err(CliError::NotSignedIn(format!("the session ended meanwhile: {} refused", counted(failed, "change"))))
+        }
         (true, failed) => Err(CliError::Refused(format!("{} refused", counted(failed, "change")))),
     }
 }

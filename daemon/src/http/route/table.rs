@@ -1453,8 +1453,8 @@ static RESTORE_MODELS: Endpoint = Endpoint {
 const BULK: Success = Success {
     status: 200,
     text: "One JSON object a line, of one member: `done` `{id, name, log_index, restorable_until}`, `failed` `{id, name, type, \
-           detail}`, and at the end `total` `{matched, done, failed, set}`. Without a total it was cut off, or given up because \
-           the log can't be written or the session has ended. Empty lines only say that it goes on.",
+           detail}`, and at the end `total` `{matched, done, failed, set}`. Without a total it was cut off, or the log failed in \
+           the middle of one: what it doesn't tell of may have been changed or not. Empty lines only say that it goes on.",
     content: &[Content::Octets("application/x-ndjson")],
     headers: &[],
 };

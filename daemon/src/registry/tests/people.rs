@@ -1,10 +1,15 @@
 //! Users, passwords, sessions.
 
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use common::api::UserPatch;
 use common::role::Role;
 
 use super::{Bench, anonymous, done, keyed, matching, model, name, refused, someone};
 use crate::config::secret::Secret;
+use crate::durable::{Disk, Operation, Space, Verdict, Watch};
 use crate::registry::Seeded;
 use crate::registry::access::Caller;
 use crate::registry::bulk::{BulkDeed, BulkRequest, BulkStep, Expected};
@@ -254,6 +259,77 @@ impl Bench {
     }
 }
 
+/// A disk on which nothing is free any more once the journal was written so often.
+struct Filling {
+    writes: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Watch for Filling {
+    fn watch(&self, operation: Operation<'_>) -> Verdict {
+        if let Operation::Write(path, ..) = operation
+            && path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("journal-"))
+        {
+            self.writes.fetch_add(1, Ordering::SeqCst);
+        }
+        Verdict::Do
+    }
+
+    fn space(&self, _dir: &Path) -> Option<Space> {
+        let is_full = self.writes.load(Ordering::SeqCst) >= self.most.load(Ordering::SeqCst);
+        Some(Space { total: 1 << 40, free: if is_full { 0 } else { 1 << 39 } })
+    }
+}
+
+/// A disk that fills in the middle of it: what was done is told as done, each other as refused with the reason, and the total comes
+/// to all of them. With room again the rest is done.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_models_on_a_disk_that_fills() {
+    const MODELS: u64 = 60;
+    let disk = Arc::new(Filling { writes: AtomicUsize::new(0), most: AtomicUsize::new(usize::MAX) });
+    let watched = Disk::watched(Arc::<Filling>::clone(&disk));
+    let bench = Bench::on(watched, tempfile::tempdir().unwrap(), |_settings| {}, |blobs| Arc::new(blobs)).await;
+    for number in 0..MODELS {
+        bench.publish(&format!("m{number}"), &number.to_be_bytes()).await;
+    }
+    let admin = someone(Role::Admin);
+    for deed in [BulkDeed::Delete, BulkDeed::Restore] {
+        let request = |count: u64| BulkRequest { deed, ..all_of(so_many(count)) };
+        disk.most.store(disk.writes.load(Ordering::SeqCst) + 2, Ordering::SeqCst);
+        let mut told = bench.registry.change_models(&admin, request(MODELS)).await.unwrap();
+        let (mut done, mut refused, mut last, mut entries) = (0, 0, None, Vec::new());
+        while let Some(step) = told.recv().await {
+            match step {
+                BulkStep::Model { result: Ok((index, _)), id, .. } => {
+                    done += 1;
+                    entries.push((index, id));
+                }
+                BulkStep::Model { result: Err(error), .. } => {
+                    refused += 1;
+                    assert!(matches!(&error, RegistryError::AuditFull(why) if why.contains("disk full")), "{error}");
+                }
+                BulkStep::Total { matched, done, failed, .. } => last = Some((matched, done, failed)),
+            }
+        }
+        assert!(done >= 2 && refused >= MODELS - 2 * 16, "{done} done, {refused} refused");
+        assert_eq!(last, Some((MODELS, done, refused)), "all of them are told");
+        let is_left = |left: u64| if deed == BulkDeed::Delete { left == MODELS - done } else { left == done };
+        disk.most.store(usize::MAX, Ordering::SeqCst);
+        assert!(is_left(bench.left().await), "{deed:?}: {done} done, {} are left", bench.left().await);
+        for (index, id) in entries {
+            let entry = bench.registry.audit_entry(&someone(Role::Auditor), index).await.unwrap();
+            assert_eq!(entry.value.row.entry["target"]["id"], id.to_string());
+        }
+        let mut told = bench.registry.change_models(&admin, request(refused)).await.unwrap();
+        let mut last = None;
+        while let Some(step) = told.recv().await {
+            last = Some(step);
+        }
+        let Some(BulkStep::Total { done, failed: 0, .. }) = last else { panic!("{last:?}") };
+        assert_eq!(done, refused);
+    }
+}
+
 /// Many are changed no longer than somebody listens: what waits to be read holds the work up, and nothing of it goes on when the
 /// reader has gone.
 #[tokio::test(flavor = "multi_thread")]
@@ -302,7 +378,7 @@ async fn many_models_while_somebody_listens() {
     assert_eq!((steps, bench.left().await), (matched, 0));
 }
 
-/// Whoever has lost the session meanwhile loses the right with it: it ends without a total.
+/// Whoever has lost the session meanwhile loses the right with it: each of those that are left is refused.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_models_as_long_as_one_may() {
     let bench = Bench::with_users(&[("alice", Role::Admin)]).await;
@@ -313,8 +389,11 @@ async fn many_models_as_long_as_one_may() {
     done(bench.registry.revoke_sessions(&someone(Role::Admin), &name("alice")).await);
     // Admitted before, as a request is that takes minutes.
     let mut told = bench.registry.change_models(&alice, all_of(so_many(20))).await.unwrap();
-    let first = told.recv().await;
-    assert!(matches!(first, Some(BulkStep::Model { result: Err(RegistryError::Unauthenticated), .. })), "{first:?}");
-    assert!(told.recv().await.is_none(), "nothing more is tried");
+    for _ in 0..20 {
+        let step = told.recv().await;
+        assert!(matches!(step, Some(BulkStep::Model { result: Err(RegistryError::Unauthenticated), .. })), "{step:?}");
+    }
+    let last = told.recv().await;
+    assert!(matches!(last, Some(BulkStep::Total { matched: 20, done: 0, failed: 20, .. })), "{last:?}");
     assert_eq!(bench.left().await, 20);
 }
