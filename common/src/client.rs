@@ -381,6 +381,8 @@ pub struct IngestQuery {
     pub states: Vec<IngestState>,
     /// Words that must all be in the path; several between double quotes are one.
     pub q: String,
+    /// The order, such as `-state_since`; empty: as they are worked on.
+    pub sort: String,
     /// Where to go on: `next_cursor` of the page before.
     pub cursor: Option<String>,
     /// Where to go back from: `prev_cursor` of the page after, or [`END`].
@@ -720,6 +722,7 @@ impl Client {
         }
         let target = target
             .param("q", &query.q)
+            .param("sort", &query.sort)
             .param("cursor", query.cursor.as_deref().unwrap_or_default())
             .param("before", query.before.as_deref().unwrap_or_default())
             .number("limit", query.limit.map(u64::from));

@@ -120,7 +120,8 @@ fn lists() {
     for (line, status, why) in [
         ("get models --filter alais:x", 2, "did you mean alias?"),
         ("get users --filter rloe:viewer", 2, "did you mean role?"),
-        ("get queue --sort name", 2, "one order only"),
+        ("get quarantine --sort name", 2, "one order only"),
+        ("get queue --sort name", 2, "is one of work"),
         ("get versions", 2, "which model?"),
         ("get model nothing/here", 1, "Nothing here"),
         ("get entry 99999999", 1, "there is no entry"),
@@ -293,6 +294,12 @@ fn drop_folder() {
     let shell = Shell::at(&format!("http://{}", admin.address()), &admin);
     let rows = documents(&shell.out("get queue --filter state:rejected --json"));
     assert_eq!(rows[0]["path"], "notes.safetensors");
+    folder.copy("a.safetensors", b"");
+    folder.reaches("a.safetensors", common::api::IngestState::Rejected);
+    for (sort, first) in [("path", "a.safetensors"), ("-path", "notes.safetensors"), ("-state_since", "a.safetensors")]
+    {
+        assert_eq!(documents(&shell.out(&format!("get queue --sort {sort} --json")))[0]["path"], first, "{sort}");
+    }
     assert!(shell.out(&format!("get item {}", refused.id)).contains("notes.safetensors"));
     let line = shell.out("do discard notes.safetensors --reason gone --yes notes.safetensors");
     assert!(line.starts_with("discarded notes.safetensors, logged as "), "{line}");

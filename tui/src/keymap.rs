@@ -366,6 +366,8 @@ pub const TABLE: &[Binding] = &[
     bind(Quarantine, C::LastFinding, &["S-Tab"], "", "the finding before"),
     bind(Queue, C::OpenTarget, &["o"], "result", "open the version it came to"),
     bind(Queue, C::Filter, &["/"], "filter", "words of the path; state:failed, any of several; -state:done"),
+    bind(Queue, C::Sort, &["s"], "sort", "next sort: as it is worked on, file, last change"),
+    bind(Queue, C::Reverse, &["S"], "", "the other way round"),
     bind(Queue, C::Follow, &["f"], "", "hold the rows still, or follow them again"),
     bind(Queue, C::CopyDigest, &["c"], "", "copy the digest"),
     bind(Queue, C::Export, &["x"], "", "the items, to a file"),

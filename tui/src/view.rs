@@ -1096,12 +1096,13 @@ pub fn hint_at(state: &State, areas: &Areas, column: u16) -> Option<&'static Bin
 
 /// The head of a sorted list that is painted there.
 pub fn head_at(state: &State, areas: &Areas, column: u16) -> Option<&'static str> {
-    let columns: &[table::Column] = match (state.screen, &state.models.open) {
-        (Screen::Models, None) => &models::MODELS,
-        (Screen::Users, _) => &users::COLUMNS,
-        _ => return None,
-    };
-    table::column_at(columns, areas, state.sideways, column)
+    let at = |columns: &[table::Column]| table::column_at(columns, areas, state.sideways, column);
+    match (state.screen, &state.models.open) {
+        (Screen::Models, None) => at(&models::MODELS),
+        (Screen::Queue, _) => at(&queue::columns(areas.class)),
+        (Screen::Users, _) => at(&users::COLUMNS),
+        _ => None,
+    }
 }
 
 /// The screen whose name is in a column of the header, as `header` writes it.

@@ -175,6 +175,7 @@ fn drop_folder() {
         let query = IngestQuery {
             states: vec![IngestState::Failed, IngestState::Hashing],
             q: "nlp/b".into(),
+            sort: "-state_since".into(),
             before: None,
             cursor: Some("c+1".into()),
             limit: Some(20),
@@ -202,7 +203,7 @@ fn drop_folder() {
     assert_eq!(
         asked,
         [
-            ("GET /ingest?state=failed&state=hashing&q=nlp%2Fb&cursor=c%2B1&limit=20", ""),
+            ("GET /ingest?state=failed&state=hashing&q=nlp%2Fb&sort=-state_since&cursor=c%2B1&limit=20", ""),
             ("GET /ingest", ""),
             ("GET /ingest/01K7Z0000000000000000000AB", ""),
             ("POST /ingest/01K7Z0000000000000000000AB/retry", ""),

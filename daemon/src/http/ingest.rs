@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::http::params::{self, Limit};
 use crate::http::problem::Refused;
 use crate::http::{Answer, Call, body, respond};
-use crate::ingest::queue::{Handle, ItemQuery};
+use crate::ingest::queue::{Handle, ItemQuery, ItemSort};
 use crate::registry::cursor::Seek;
 use crate::registry::error::{Done, RegistryError};
 
@@ -22,21 +22,55 @@ struct Query {
     state: Vec<IngestState>,
     q: Option<String>,
     #[serde(default)]
+    sort: Sort,
+    #[serde(default)]
     limit: Limit,
     cursor: Option<String>,
     before: Option<String>,
 }
 
+#[derive(Deserialize, Default, Clone, Copy)]
+enum Sort {
+    #[default]
+    #[serde(rename = "work")]
+    WorkUp,
+    #[serde(rename = "-work")]
+    WorkDown,
+    #[serde(rename = "path")]
+    PathUp,
+    #[serde(rename = "-path")]
+    PathDown,
+    #[serde(rename = "state_since")]
+    SinceUp,
+    #[serde(rename = "-state_since")]
+    SinceDown,
+}
+
+impl Sort {
+    fn meant(self) -> (ItemSort, bool) {
+        match self {
+            Self::WorkUp => (ItemSort::Work, false),
+            Self::WorkDown => (ItemSort::Work, true),
+            Self::PathUp => (ItemSort::Path, false),
+            Self::PathDown => (ItemSort::Path, true),
+            Self::SinceUp => (ItemSort::StateSince, false),
+            Self::SinceDown => (ItemSort::StateSince, true),
+        }
+    }
+}
+
 /// `GET /ingest`
 pub(crate) async fn list(call: &Call) -> Answer {
-    let Query { state: states, q: text, limit, cursor, before } = body::query(call)?;
+    let Query { state: states, q: text, sort, limit, cursor, before } = body::query(call)?;
     if text.as_ref().is_some_and(|text| !(1..=TEXT_CHARS_MAX).contains(&text.chars().count())) {
         let problem = format!("has not 1 to {TEXT_CHARS_MAX} characters");
         return Err(Refused::invalid(vec![("query.q".to_owned(), problem)]));
     }
     let seek = Seek::of(cursor, before)?;
+    let (sort, down) = sort.meant();
+    let query = ItemQuery { states, text, sort, down, seek, limit: limit.0 };
     let page = match &call.shared.ingest {
-        Some(folder) => folder.items(&call.caller, &ItemQuery { states, text, seek, limit: limit.0 })?,
+        Some(folder) => folder.items(&call.caller, &query)?,
         None => {
             call.shared.registry.may_see_ingest(&call.caller)?;
             IngestPage { items: Vec::new(), total: Some(0), next_cursor: None, prev_cursor: None, intake: None }

@@ -23,6 +23,18 @@ use crate::store::records::{IngestRecord, IntakeRecord};
 /// Commands that may wait for the task.
 const COMMANDS_MAX: usize = 64;
 
+/// Orders of the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ItemSort {
+    /// As they are worked on: at work first, then what waits, failed, was refused, is done.
+    #[default]
+    Work,
+    /// By path, ignoring case.
+    Path,
+    /// By how long they are in their state, the longest first.
+    StateSince,
+}
+
 /// Which items of the list.
 #[derive(Debug, Clone, Default)]
 pub struct ItemQuery {
@@ -30,6 +42,10 @@ pub struct ItemQuery {
     pub states: Vec<IngestState>,
     /// Words that must all be in its path, ignoring case; several between double quotes are one.
     pub text: Option<String>,
+    /// The order.
+    pub sort: ItemSort,
+    /// The other way round.
+    pub down: bool,
     /// Which page.
     pub seek: Seek,
     /// At most so many.

@@ -12,7 +12,7 @@ use common::name::{ItemId, ModelId, Version};
 use tokio::sync::watch;
 
 use crate::clock;
-use crate::ingest::queue::ItemQuery;
+use crate::ingest::queue::{ItemQuery, ItemSort};
 use crate::registry::cursor;
 use crate::registry::error::RegistryError;
 use crate::registry::ingest::Stage;
@@ -30,6 +30,8 @@ pub(crate) const DONE_MAX: usize = 1000;
 pub(crate) const REJECTED_MAX: usize = 1000;
 /// The rate is that of about so many seconds.
 const RATE_SAMPLES: usize = 6;
+/// Characters of a path that its order goes by: a cursor has them, which is no longer than it may be whatever they are.
+const SORTED_CHARS_MAX: usize = 256;
 /// Items of a page where nobody says how many.
 const PAGE: usize = 50;
 /// Items of a page at most.
@@ -320,7 +322,8 @@ impl Table {
         self.rows.get(&id).map(|row| row.render(id))
     }
 
-    /// A page of those that are to be shown.
+    /// A page of those that are to be shown. All rows are here, and looked at for each page as their states change while they are
+    /// at work: that is no less where nobody asks for another order.
     ///
     /// # Errors
     /// `Invalid` for the cursor.
@@ -329,7 +332,8 @@ impl Table {
         let all: Vec<&str> = text.as_deref().map(words).into_iter().flatten().collect();
         let mut states = query.states.clone();
         states.sort_unstable();
-        let of = format!("ingest {states:?} {text:?}");
+        let ItemQuery { sort, down, .. } = *query;
+        let of = format!("ingest {states:?} {text:?} {sort:?} {down}");
         let sought = cursor::seek::<Key>(&of, &query.seek)?;
         let mut found: Vec<(Key, ItemId)> = self
             .rows
@@ -340,17 +344,22 @@ impl Table {
                 all.iter().all(|word| path.contains(word))
             })
             .filter(|(_, row)| is_shown(row))
-            .map(|(id, row)| (key(*id, row), *id))
+            .map(|(id, row)| (key(sort, *id, row), *id))
             .collect();
         found.sort_unstable();
+        if down {
+            found.reverse();
+        }
+        let is_before = |one: &Key, other: &Key| if down { one > other } else { one < other };
         let total = found.len() as u64;
         let limit = if query.limit == 0 { PAGE } else { query.limit.min(PAGE_MAX) };
         let (page, more) = if sought.backward {
-            let end = sought.from.as_ref().map_or(found.len(), |from| found.partition_point(|(key, _)| key < from));
+            let end =
+                sought.from.as_ref().map_or(found.len(), |from| found.partition_point(|(key, _)| is_before(key, from)));
             let begin = end.saturating_sub(limit);
             (found.get(begin..end).unwrap_or_default(), begin > 0)
         } else {
-            let begin = sought.from.as_ref().map_or(0, |from| found.partition_point(|(key, _)| key <= from));
+            let begin = sought.from.as_ref().map_or(0, |from| found.partition_point(|(key, _)| !is_before(from, key)));
             let rest = found.get(begin..).unwrap_or_default();
             let page = rest.get(..limit).unwrap_or(rest);
             (page, page.len() < rest.len())
@@ -386,14 +395,24 @@ impl Table {
     }
 }
 
-/// Where an item stands in the list: its group, then its age, then its id.
-type Key = (u8, i64, String);
+/// Where an item stands in the list: its group, its time, its path, its id; what is of no matter to the order is empty.
+type Key = (u8, i64, String, String);
 
-fn key(id: ItemId, row: &Row) -> Key {
-    let rank = rank(row.state_now());
-    // What is done: the newest first.
-    let age = if rank == 4 { -row.state_since_ms } else { row.seen_at_ms };
-    (rank, age, id.to_string())
+fn key(sort: ItemSort, id: ItemId, row: &Row) -> Key {
+    let id = id.to_string();
+    match sort {
+        ItemSort::Work => {
+            let rank = rank(row.state_now());
+            // What is done: the newest first.
+            let age = if rank == 4 { -row.state_since_ms } else { row.seen_at_ms };
+            (rank, age, String::new(), id)
+        }
+        ItemSort::Path => {
+            let path: String = row.path.chars().take(SORTED_CHARS_MAX).collect();
+            (0, 0, path.to_lowercase(), id)
+        }
+        ItemSort::StateSince => (0, row.state_since_ms, String::new(), id),
+    }
 }
 
 #[cfg(test)]
@@ -406,7 +425,7 @@ mod tests {
     use common::name::ItemId;
 
     use super::{DONE_KEPT_MS, DONE_MAX, HISTORY_MAX, Progress, REJECTED_MAX, Row, Stage, Table};
-    use crate::ingest::queue::ItemQuery;
+    use crate::ingest::queue::{ItemQuery, ItemSort};
     use crate::registry::cursor::Seek;
 
     fn id(number: u128) -> ItemId {
@@ -486,6 +505,56 @@ mod tests {
         let status = table.status();
         assert_eq!((status.active, status.states[&IngestState::Done.into()]), (1, 1));
         assert_eq!(status.oldest_seen_at.as_deref(), Some("1970-01-01T00:00:00.003Z"));
+    }
+
+    /// Any order goes over pages both ways, each item once, with a filter or without; a cursor is of its order alone. Paths that are
+    /// the same as far as they are looked at, and as odd and long as paths may be, have their place.
+    #[test]
+    fn orders() {
+        let mut table = Table::default();
+        let long = "\u{1}".repeat(300);
+        let paths = ["b/x.onnx", "A/y.onnx", "c.bin", &format!("{long}1"), &format!("{long}2"), "a/z.onnx"];
+        for (number, path) in paths.into_iter().enumerate() {
+            let at_ms = 100 - i64::try_from(number / 2).unwrap();
+            table.insert(id(number as u128), row(path, IngestState::Waiting, at_ms));
+        }
+        let walk = |query: &ItemQuery, backward: bool| {
+            let mut found = Vec::new();
+            let mut query = query.clone();
+            if backward {
+                query.seek = Seek::Last;
+            }
+            loop {
+                let page = table.page(&query, &|_row| true).unwrap();
+                let ids = page.items.iter().map(|item| item.id.parse::<ItemId>().unwrap().as_u128());
+                if backward {
+                    found.splice(0..0, ids.collect::<Vec<_>>());
+                } else {
+                    found.extend(ids);
+                }
+                match if backward { page.prev_cursor.map(Seek::Before) } else { page.next_cursor.map(Seek::After) } {
+                    Some(seek) => query.seek = seek,
+                    None => return found,
+                }
+            }
+        };
+        for (sort, text, order) in [
+            (ItemSort::Path, None, vec![3, 4, 1, 5, 0, 2]),
+            (ItemSort::Path, Some("onnx"), vec![1, 5, 0]),
+            (ItemSort::StateSince, None, vec![4, 5, 2, 3, 0, 1]),
+            (ItemSort::StateSince, Some("onnx"), vec![5, 0, 1]),
+        ] {
+            for down in [false, true] {
+                let text = text.map(str::to_owned);
+                let query = ItemQuery { sort, down, text, limit: 2, ..ItemQuery::default() };
+                let order: Vec<u128> = if down { order.iter().rev().copied().collect() } else { order.clone() };
+                assert_eq!(walk(&query, false), order, "{query:?}");
+                assert_eq!(walk(&query, true), order, "{query:?}");
+                let next = table.page(&query, &|_row| true).unwrap().next_cursor;
+                let other = ItemQuery { down: !down, seek: Seek::After(next.unwrap()), ..query };
+                assert!(table.page(&other, &|_row| true).is_err());
+            }
+        }
     }
 
     /// What is over leaves the list: done items by age and number, refused ones by number; one that was tried again stays.

@@ -66,6 +66,40 @@ fn the_list() {
     }
     let expected: Vec<&str> = [vec!["waiting"], vec!["rejected"; 2], vec!["done"; 7]].concat();
     assert_eq!(states, expected, "at work first, then what waits, failed, rejected, done");
+    // Other orders, either way and from either end, with a filter or without.
+    let walk = |query: &str, from: &str| -> Vec<Value> {
+        let (mut rows, mut seek) = (Vec::new(), from.to_owned());
+        loop {
+            let page = admin.value(&format!("/ingest?limit=3&{query}{seek}"));
+            let items = page["items"].as_array().unwrap().clone();
+            let (at, on, word) = if from.is_empty() {
+                (rows.len(), &page["next_cursor"], "cursor")
+            } else {
+                (0, &page["prev_cursor"], "before")
+            };
+            rows.splice(at..at, items);
+            match on.as_str() {
+                Some(on) => seek = format!("&{word}={on}"),
+                None => return rows,
+            }
+        }
+    };
+    for (filter, count) in [("", 10), ("&state=done", 7)] {
+        for (sort, member) in [("path", "path"), ("state_since", "state_since")] {
+            let rows = walk(&format!("sort={sort}{filter}"), "");
+            assert_eq!(rows.len(), count, "{sort}{filter}");
+            let of = |row: &Value| row[member].as_str().unwrap().to_lowercase();
+            assert!(rows.windows(2).all(|two| of(&two[0]) <= of(&two[1])), "{rows:?}");
+            assert_eq!(walk(&format!("sort={sort}{filter}"), "&before=end"), rows);
+            let down: Vec<Value> = rows.into_iter().rev().collect();
+            assert_eq!(walk(&format!("sort=-{sort}{filter}"), ""), down);
+            assert_eq!(walk(&format!("sort=-{sort}{filter}"), "&before=end"), down);
+        }
+    }
+    let page = admin.value("/ingest?limit=3&sort=path");
+    let next = page["next_cursor"].as_str().unwrap();
+    admin.get(&format!("/ingest?limit=3&sort=-path&cursor={next}")).invalid("query.cursor");
+    admin.get("/ingest?sort=size").invalid("query.sort");
     let paths =
         |query: &str| -> BTreeSet<String> { folder.items_of(query).into_iter().map(|item| item.path).collect() };
     assert_eq!(paths("&state=rejected&state=waiting").len(), 3);

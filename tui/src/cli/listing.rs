@@ -29,6 +29,9 @@ pub(super) const SORTS: [&str; 6] = ["name", "-name", "updated_at", "-updated_at
 const USER_SORTS: [&str; 8] =
     ["name", "-name", "role", "-role", "last_login_at", "-last_login_at", "created_at", "-created_at"];
 
+/// The orders of the queue.
+const QUEUE_SORTS: [&str; 6] = ["work", "-work", "path", "-path", "state_since", "-state_since"];
+
 /// The last column of a list: it takes what it needs, or the room that is left, and of that not less than this.
 const fn rest(title: &'static str, least: usize, rank: u8) -> Column {
     Column { least, ..words(title, 0, 2, rank) }
@@ -171,7 +174,7 @@ impl Listing {
         let word = kind.word();
         let settled = super::settled(filter)?;
         let filter = settled.as_str();
-        if let (Some(sort), true) = (sort, !matches!(kind, Kind::Models | Kind::Users)) {
+        if let (Some(sort), true) = (sort, !matches!(kind, Kind::Models | Kind::Users | Kind::Queue)) {
             return Err(format!("--sort {sort}: {word} come in one order only"));
         }
         let what = match (kind, id) {
@@ -199,7 +202,10 @@ impl Listing {
                 let sort = one_of(sort.unwrap_or("name"), &USER_SORTS)?;
                 What::Users(Box::new(UserQuery { sort, ..user_query(filter)? }))
             }
-            (Kind::Queue, None) => What::Queue(Box::new(ingest_query(filter)?)),
+            (Kind::Queue, None) => {
+                let sort = sort.map(|sort| one_of(sort, &QUEUE_SORTS)).transpose()?.unwrap_or_default();
+                What::Queue(Box::new(IngestQuery { sort, ..ingest_query(filter)? }))
+            }
             (Kind::Quarantine, None) => What::Quarantine(Box::new(held_query(filter)?)),
             (Kind::Entries, None) => What::Entries(Box::new(audit_query(filter)?)),
         };
@@ -637,7 +643,8 @@ mod tests {
             (Kind::Models, Some("x"), "", None, "a filter narrows it"),
             (Kind::Users, None, "eve -rol:x", None, "did you mean -role?"),
             (Kind::Users, None, "", Some("size"), "is one of name"),
-            (Kind::Queue, None, "", Some("name"), "one order only"),
+            (Kind::Queue, None, "", Some("name"), "is one of work"),
+            (Kind::Quarantine, None, "", Some("name"), "one order only"),
             (Kind::Versions, None, "", None, "which model?"),
             (Kind::Versions, Some("x"), "y", None, "no filter for versions"),
             (Kind::Queue, None, "sate:failed", None, "did you mean state?"),

@@ -1,4 +1,4 @@
-//! The drop folder: what lies in it or came through it, in the daemon's order.
+//! The drop folder: what lies in it or came through it, as it is worked on or in another order.
 
 use std::collections::BTreeMap;
 
@@ -17,6 +17,9 @@ pub const PAGE_ROWS: u32 = 200;
 pub const RETRIED_MAX: usize = 1_024;
 /// Milliseconds between two readings while the screen is open.
 pub const POLL_MS: u64 = 5_000;
+
+/// The orders there are: their word for the daemon, and for people.
+pub const SORTS: [(&str, &str); 3] = [("work", "work"), ("path", "file"), ("state_since", "change")];
 
 impl Row for IngestItem {
     fn key(&self) -> String {
@@ -71,6 +74,10 @@ pub struct QueueScreen {
     pub intake: Option<IntakeStatus>,
     /// The filter as typed; always one that [`ingest_query`] takes.
     pub filter: String,
+    /// The order: a place in [`SORTS`].
+    pub sort: usize,
+    /// The other way round.
+    pub descending: bool,
     /// The detail of the selected item is shown, scrolled by so many lines.
     pub detail: Option<usize>,
     /// A page was an entry of the audit log: none is read that nobody asked for.
@@ -91,6 +98,8 @@ impl Default for QueueScreen {
             list: Window::new(false),
             intake: None,
             filter: String::new(),
+            sort: 0,
+            descending: false,
             detail: None,
             is_audited: false,
             is_failing: false,
@@ -112,7 +121,11 @@ impl QueueScreen {
     /// The query for the page at a cursor.
     pub fn query(&self, cursor: &Cursor) -> IngestQuery {
         let page = cursor.paging(PAGE_ROWS);
+        let direction = if self.descending { "-" } else { "" };
+        // How it comes by itself, needs no words.
+        let is_own = self.sort == 0 && !self.descending;
         IngestQuery {
+            sort: if is_own { String::new() } else { format!("{direction}{}", SORTS[self.sort].0) },
             cursor: page.cursor,
             before: page.before,
             limit: page.limit,

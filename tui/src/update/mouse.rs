@@ -7,6 +7,7 @@ use crate::event::{Gesture, Mouse};
 use crate::keymap::Command;
 use crate::layout::{Areas, layout};
 use crate::state::models::SORTS;
+use crate::state::queue::SORTS as QUEUE_SORTS;
 use crate::state::users::SORTS as USER_SORTS;
 use crate::state::{Level, Overlay, Screen, State};
 use crate::view::{head_at, hint_at, screen_at};
@@ -86,6 +87,8 @@ fn sort_by(state: &mut State, head: &str, out: &mut Vec<Action>) {
     let (order, orders, sort) = match (state.screen, head) {
         (Screen::Models, "NAME") => (0, SORTS.len(), &mut state.models.sort),
         (Screen::Models, "UPDATED") => (1, SORTS.len(), &mut state.models.sort),
+        (Screen::Queue, "STATE") => (0, QUEUE_SORTS.len(), &mut state.queue.sort),
+        (Screen::Queue, "FILE") => (1, QUEUE_SORTS.len(), &mut state.queue.sort),
         (Screen::Users, "USER") => (0, USER_SORTS.len(), &mut state.users.sort),
         (Screen::Users, "ROLE") => (1, USER_SORTS.len(), &mut state.users.sort),
         (Screen::Users, "LAST LOGIN") => (2, USER_SORTS.len(), &mut state.users.sort),

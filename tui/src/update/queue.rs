@@ -9,7 +9,7 @@ use crate::action::{Action, Call, RequestId, TimerId};
 use crate::keymap::Command;
 use crate::layout::layout;
 use crate::state::deeds::{Change, Deed, Object};
-use crate::state::queue::{POLL_MS, Retried};
+use crate::state::queue::{POLL_MS, Retried, SORTS};
 use crate::state::{Level, Screen, State};
 use crate::window::{Cursor, Fetch, Window};
 
@@ -51,13 +51,26 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
             let deed = if paused { Deed::Resume { reason } } else { Deed::Pause { reason } };
             confirm::open(state, vec![Change::new(Object::Intake, deed)], out);
         }
-        Command::First | Command::Last if count.is_none() => {
-            let waiting = jump(&mut state.queue.list, command == Command::Last);
-            cancel(state, waiting, out);
+        Command::Sort => {
+            state.queue.sort = (state.queue.sort + 1) % SORTS.len();
+            state.queue.descending = SORTS[state.queue.sort].0 == "state_since";
+            restart(state, false, out);
         }
+        Command::Reverse => {
+            state.queue.descending = !state.queue.descending;
+            restart(state, false, out);
+        }
+        Command::First | Command::Last if count.is_none() => restart(state, command == Command::Last, out),
         Command::First | Command::Last => say(state, Level::Warning, "that number is not near: PgDn goes on", out),
         _ => {}
     }
+}
+
+/// The list anew, from its beginning or from its end.
+fn restart(state: &mut State, last: bool, out: &mut Vec<Action>) {
+    state.fresh.queue.clear();
+    let waiting = jump(&mut state.queue.list, last);
+    cancel(state, waiting, out);
 }
 
 /// Opens the version that an item came to.

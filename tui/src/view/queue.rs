@@ -6,7 +6,7 @@ use super::{as_of, loading, say_empty, why_empty};
 use crate::clean::{clean, cut_behind, width};
 use crate::layout::{Areas, Class};
 use crate::state::State;
-use crate::state::queue::{in_other_states, percent, seconds_left, under_way};
+use crate::state::queue::{SORTS, in_other_states, percent, seconds_left, under_way};
 use crate::time::{Now, age, bytes, bytes_exactly, counted, dated, duration, grouped, seconds};
 use crate::view::pen::{Line, Pen, Text, Tone};
 use crate::view::table::{Column, fixed, flexible, number, stars, table, touched};
@@ -36,7 +36,7 @@ const NARROW_FILE_COLUMNS: u16 = 15;
 /// The least columns for progress on a narrow screen.
 const NARROW_PROGRESS_COLUMNS: u16 = 10;
 
-fn columns(class: Class) -> [Column; 6] {
+pub(super) fn columns(class: Class) -> [Column; 6] {
     let mut columns = COLUMNS;
     match class {
         Class::Wide => {
@@ -59,6 +59,10 @@ pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
     let mut left = format!("Queue{}", queue.marks.words());
     if !queue.filter.is_empty() {
         left += &format!("   filter: {}", queue.filter);
+    }
+    // How it comes by itself, needs no words.
+    if queue.sort > 0 || queue.descending {
+        left += &format!("   sort: {} {}", SORTS[queue.sort].1, if queue.descending { "v" } else { "^" });
     }
     if let Some(intake) = &queue.intake {
         left += &format!("   {}", intake_words(intake, state.times()));

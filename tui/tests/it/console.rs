@@ -688,6 +688,14 @@ impl Registry {
             if self.quiet { Vec::new() } else { (0..8).map(|place| self.item(place)).collect() };
         items.retain(|item| query.states.is_empty() || query.states.iter().any(|state| item.state == *state));
         items.retain(|item| item.path.contains(&query.q));
+        match query.sort.as_str() {
+            "" => {}
+            "-work" => items.reverse(),
+            "path" => items.sort_by(|one, other| one.path.cmp(&other.path)),
+            "-path" => items.sort_by(|one, other| other.path.cmp(&one.path)),
+            "-state_since" => items.sort_by(|one, other| other.state_since.cmp(&one.state_since)),
+            other => panic!("{other}"),
+        }
         made(json!({"items": items, "total": items.len(), "next_cursor": null, "intake": self.intake()}))
     }
 

@@ -672,6 +672,7 @@ fn sorting_by_a_click() {
         let sort = console.calls.iter().rev().find_map(|call| match call {
             Call::Models(query) => Some(query.sort.clone()),
             Call::Users(query) => Some(query.sort.clone()),
+            Call::Ingest(query) => Some(query.sort.clone()),
             _ => None,
         });
         sort.unwrap_or_default()
@@ -692,6 +693,13 @@ fn sorting_by_a_click() {
         click(&mut console, head);
         assert_eq!(sorted(&console), order, "{head}");
     }
+    console.press("3").wait(400);
+    for (head, order) in [("FILE", "path"), ("FILE", "-path"), ("STATE", ""), ("STATE", "-work")] {
+        click(&mut console, head);
+        assert_eq!(sorted(&console), order, "{head}");
+    }
+    click(&mut console, "SIZE");
+    assert_eq!(message(&console), "the daemon has no order by SIZE");
 }
 
 /// `o` on what is held opens its item of the drop folder where that is among those that were read, else the version.
@@ -782,4 +790,37 @@ fn the_first_of_an_alias() {
 fn what_late_means() {
     let console = at(120, 40, ":help verification<Enter>");
     assert!(unwrapped(&console).contains("no entry at all for 30 minutes"), "{}", console.screen());
+}
+
+/// The queue comes as it is worked on; by file and by last change it comes when asked, either way.
+#[test]
+fn orders_of_the_queue() {
+    let mut console = Console::signed_in(80, 24, Registry::default());
+    let asked = |console: &Console| {
+        let query = console.calls.iter().rev().find_map(|call| match call {
+            Call::Ingest(query) => Some(query.sort.clone()),
+            _ => None,
+        });
+        query.unwrap()
+    };
+    console.press("3").wait(400);
+    assert_eq!(asked(&console), "");
+    assert!(!console.shows("sort: "), "{}", console.screen());
+    for (key, sort, words) in
+        [("s", "path", "sort: file ^"), ("S", "-path", "sort: file v"), ("s", "-state_since", "sort: change v")]
+    {
+        console.press(key).wait(400);
+        assert_eq!(asked(&console), sort);
+        assert!(console.shows(words), "{}", console.screen());
+    }
+    // It stays so while it is read again and again.
+    console.wait(6_000);
+    assert_eq!(asked(&console), "-state_since");
+    console.press("s").wait(400);
+    assert_eq!(asked(&console), "");
+    console.press("s").wait(400);
+    let mut paths: Vec<String> = console.state.queue.list.rows().map(|item| item.path.clone()).collect();
+    let shown = paths.clone();
+    paths.sort();
+    assert_eq!(shown, paths);
 }

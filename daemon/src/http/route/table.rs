@@ -1842,8 +1842,7 @@ static LIST_INGEST: Endpoint = Endpoint {
     template: "/ingest",
     tag: INGEST_TAG,
     summary: "Items of the drop folder",
-    text: "At work first, then waiting, failed, rejected, done; within these the longest there first, but for what is done: \
-           the newest first. Of done and rejected items only the newest are kept here; the audit log and the receipts \
+    text: "Of done and rejected items only the newest are kept here; the audit log and the receipts \
            beside the files have them all. `intake` tells of the folder as a whole, and is null where none is set.",
     access: READ,
     audit: Refusals(&Action::ModelList),
@@ -1857,6 +1856,13 @@ static LIST_INGEST: Endpoint = Endpoint {
             "q",
             Shape::Text { min: 1, max: 200 },
             "Words that must all be in the path, ignoring case; several between double quotes are one.",
+        ),
+        query(
+            "sort",
+            Shape::OneOf(&["work", "-work", "path", "-path", "state_since", "-state_since"]),
+            "The order; `-` turns it round. `work`, which it is without: at work first, then waiting, failed, rejected, done; \
+             within these the longest there first, but for what is done: the newest first. `path` ignores case. \
+             `state_since` is when an item came to its state.",
         ),
         LIMIT,
         CURSOR,

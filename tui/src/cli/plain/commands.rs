@@ -37,7 +37,7 @@ const HELP: &[(&str, &str)] = &[
     ("models [FILTER]", "models: words, alias: format: state: tag: uploader: sort:"),
     ("versions MODEL", "the versions of a model"),
     ("users", "users"),
-    ("queue [FILTER]", "the drop folder: words of the path, state:"),
+    ("queue [FILTER]", "the drop folder: words of the path, state: sort:"),
     ("quarantine [FILTER]", "versions that are held; state:blocked those that are blocked for good"),
     ("audit [FILTER]", "entries, newest first: actor: action: outcome: target: ip: since: until:"),
     ("goto INDEX|TIME", "an entry; the first that is not before a time"),
