@@ -11,8 +11,10 @@ use unicode_width::UnicodeWidthStr;
 const MARKS_MAX: usize = 4;
 /// Ends a text that was cut.
 const CUT: &str = "~";
-/// Columns of a name that its namespace has to leave it.
+/// Columns of a name that its namespace has to leave it, so that it is whole.
 const NAME_COLUMNS: usize = 6;
+/// Columns of a namespace that is cut, which its name has to leave it.
+const NAMESPACE_COLUMNS: usize = 5;
 
 /// Invisible or direction-changing characters and such without agreed meaning: format characters (Cf), separators of
 /// lines and paragraphs, fillers, variation selectors, tags, private use, noncharacters, and what Unicode has not assigned.
@@ -165,7 +167,8 @@ pub fn cut_behind(text: &str, columns: usize, front: usize) -> String {
 }
 
 /// What an entry is about, clean, in at most `columns` columns: `fraud/toxicity-0283 v2`, maybe behind a word for its kind. That
-/// word goes first, then the middle of the name, and then the end of the namespace: whose it is and which one stay readable.
+/// word goes first, then the middle of the name; where little would be left of that, the end of the namespace goes before. Whose it
+/// is and which one stay readable.
 pub fn cut_target(text: &str, columns: usize) -> String {
     if width(text) <= columns {
         return text.to_owned();
@@ -180,7 +183,12 @@ pub fn cut_target(text: &str, columns: usize) -> String {
     let (name, version) = rest.split_at(rest.rfind(' ').unwrap_or(rest.len()));
     let room = columns.saturating_sub(width(version) + 1);
     let least = width(name).min(NAME_COLUMNS);
-    let of_namespace = room.saturating_sub(least).min(width(namespace));
+    let most = room.saturating_sub(least);
+    let of_namespace = if most >= width(namespace) {
+        width(namespace)
+    } else {
+        room.saturating_sub(width(name)).max(NAMESPACE_COLUMNS).min(most)
+    };
     if of_namespace == 0 {
         return cut_inside(rest, columns);
     }
@@ -275,7 +283,7 @@ mod tests {
         }
     }
 
-    /// Whose it is and which one stay readable: the kind goes first, then the middle of the name, then the end of the namespace.
+    /// Whose it is and which one stay readable: the kind goes first, then the middle of the name, or the end of the namespace.
     #[test]
     fn targets_are_cut_where_it_matters_least() {
         for (text, columns, shown) in [
@@ -286,6 +294,8 @@ mod tests {
             ("fraud/toxicity-0283 v2", 16, "fraud/to~0283 v2"),
             ("team-nlp/intent-router v12", 20, "team-nlp/in~uter v12"),
             ("team-nlp/intent-router v12", 16, "team~/in~ter v12"),
+            ("team-speech/asr-large v1", 19, "team-~/asr-large v1"),
+            ("team-speech/asr-large v1", 16, "team~/as~arge v1"),
             ("team-nlp/asr v2", 14, "team-n~/asr v2"),
             ("team-nlp/asr v2", 8, "~/asr v2"),
             ("team-nlp/asr v2", 7, "asr v2"),
