@@ -1,6 +1,7 @@
 //! Deeds from the real console against the real daemon: what is done is done there, is logged, and is taken back; what
 //! somebody else was first with is not overwritten; files go and come whole.
 
+use common::role::Role;
 use serde_json::json;
 use tests::daemon::{ADMIN, ADMIN_PASSWORD, Daemon};
 use tests::pty::{Console, Setup};
@@ -48,6 +49,60 @@ fn deleted_and_back() {
     console.quit();
 }
 
+/// Whoever signs in again in the same console does what they do, not what somebody did before: no change is taken for the
+/// repetition of another one, and no one-time password is made twice.
+#[test]
+fn after_another_session() {
+    let daemon = Daemon::start();
+    let admin = daemon.admin();
+    admin.upload("team/router", "config.json", b"{}");
+    for name in ["dave", "erin"] {
+        daemon.user(name, Role::Viewer);
+    }
+    let mut console = signed_in(&daemon, Setup::new());
+    let mut passwords = Vec::new();
+    for (user, down) in [("dave", "j"), ("erin", "jj")] {
+        console.press("1");
+        console.wait_for("▌ team/router");
+        console.press("D");
+        console.wait_for("1 version is no longer");
+        console.settle();
+        console.press("team/router<Enter>");
+        console.wait_for("u undo (8 s)");
+        assert_eq!(admin.get("/models/team%2Frouter").expect(200).json()["state"], json!("deleted"));
+        console.press("u");
+        console.wait_for("undone: restored team/router");
+        assert_eq!(admin.get("/models/team%2Frouter").expect(200).json()["state"], json!("available"));
+        console.press("5");
+        console.wait_for(user);
+        console.settle();
+        console.press(&format!("gg{down}P"));
+        console.wait_for("y does it");
+        console.settle();
+        console.press("y");
+        console.wait_for("It is not shown again");
+        let password = one_time(&console.screen());
+        daemon.ledger().add_secret(&password);
+        daemon.client().post("/login", &json!({"username": user, "password": password})).expect(200);
+        passwords.push(password);
+        console.press("<Esc>");
+        console.wait_gone("It is not shown again");
+        console.press(":logout<Enter>");
+        console.wait_for("logged out");
+        console.press("<Enter>");
+        console.press(&format!("{ADMIN_PASSWORD}<Enter>"));
+        console.wait_for("admin admin");
+        console.settle();
+    }
+    assert_ne!(passwords[0], passwords[1]);
+    console.quit();
+}
+
+/// The one-time password that is shown.
+fn one_time(screen: &str) -> String {
+    screen.split_whitespace().find(|word| word.len() == 23 && word.matches('-').count() == 3).unwrap().to_owned()
+}
+
 /// A file goes up, comes down again, and a download that was cut goes on where it ended; nothing is overwritten.
 #[test]
 fn files() {
@@ -85,7 +140,7 @@ fn files() {
 #[test]
 fn one_time_password() {
     let daemon = Daemon::start();
-    daemon.user("carol", common::role::Role::Viewer);
+    daemon.user("carol", Role::Viewer);
     let mut console = signed_in(&daemon, Setup::new());
     console.press("5");
     console.wait_for("carol");
@@ -95,15 +150,14 @@ fn one_time_password() {
     console.settle();
     console.press("y");
     console.wait_for("It is not shown again");
-    let screen = console.screen();
-    let password = screen.split_whitespace().find(|word| word.len() == 23 && word.matches('-').count() == 3).unwrap();
-    daemon.ledger().add_secret(password);
+    let password = one_time(&console.screen());
+    daemon.ledger().add_secret(&password);
     let session =
         daemon.client().post("/login", &json!({"username": "carol", "password": password})).expect(200).json();
     assert_eq!(session["must_change_password"], json!(true));
     console.press("<Esc>");
     console.wait_gone("It is not shown again");
-    assert!(!console.shows(password));
+    assert!(!console.shows(&password));
     console.quit();
 }
 
@@ -114,7 +168,7 @@ fn held_and_noted() {
     let mut daemon = Daemon::start();
     let admin = daemon.admin();
     admin.upload("team/bad", "opt.pkl", b"\x80\x02cposix\nsystem\nX\x02\x00\x00\x00idq\x00\x85R.");
-    daemon.user("carol", common::role::Role::Viewer);
+    daemon.user("carol", Role::Viewer);
     let mut console = signed_in(&daemon, Setup::new());
     console.press("4");
     console.wait_for("team/bad:1");

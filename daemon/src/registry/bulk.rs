@@ -2,7 +2,7 @@
 //! itself. Which they are is fixed before the first is touched, and must be those, or as many, as whoever asks says. Whoever asks
 //! must be allowed still when each is changed, and listen.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use common::api::State;
 use common::audit::{Action, Target};
@@ -125,7 +125,7 @@ impl Registry {
             return Err(inner.refuse(caller, note, RegistryError::Conflict(what)).await);
         }
         let (tell, told) = mpsc::channel(LINES_MAX);
-        let work = Work { inner: Arc::clone(inner), caller: caller.clone(), deed, tell };
+        let work = Work { inner: Arc::clone(inner), caller: caller.clone(), deed, tell, over: OnceLock::new() };
         inner.tasks.spawn(work.run(found));
         Ok(told)
     }
@@ -210,6 +210,35 @@ struct Work {
     caller: Caller,
     deed: BulkDeed,
     tell: mpsc::Sender<BulkStep>,
+    /// Why nothing more is begun.
+    over: OnceLock<Over>,
+}
+
+/// What is wrong with the caller, or with the log, and not with one of the models. It ends the work, and is not asked again: what
+/// was given back after it was taken is for another request.
+enum Over {
+    Unauthenticated,
+    Full(String),
+    Unavailable,
+}
+
+impl Over {
+    fn of(error: &RegistryError) -> Option<Self> {
+        match error {
+            RegistryError::Unauthenticated => Some(Self::Unauthenticated),
+            RegistryError::AuditFull(why) => Some(Self::Full(why.clone())),
+            RegistryError::AuditUnavailable | RegistryError::AuditUnknown(_) => Some(Self::Unavailable),
+            _ => None,
+        }
+    }
+
+    fn refusal(&self) -> RegistryError {
+        match self {
+            Self::Unauthenticated => RegistryError::Unauthenticated,
+            Self::Full(why) => RegistryError::AuditFull(why.clone()),
+            Self::Unavailable => RegistryError::AuditUnavailable,
+        }
+    }
 }
 
 /// What became of one.
@@ -225,8 +254,7 @@ enum Came {
 }
 
 impl Work {
-    /// Each is told, whatever came of those before it: of what is under way beside one that is refused, some are done. Where the
-    /// log can't be written each is refused for itself, and done again as soon as it can.
+    /// Each is told, whatever came of those before it: of what is under way beside one that is refused, some are done.
     async fn run(self, Matching { models, set }: Matching) {
         let (matched, mut done, mut failed, mut is_whole) = (models.len() as u64, 0, 0, true);
         {
@@ -258,7 +286,10 @@ impl Work {
     }
 
     async fn change(&self, (id, name): (ModelId, ModelName)) -> (ModelId, ModelName, Came) {
-        let came = self.came_of(id).await;
+        let came = match self.over.get() {
+            Some(over) => Came::Refused(over.refusal()),
+            None => self.came_of(id).await,
+        };
         (id, name, came)
     }
 
@@ -266,22 +297,29 @@ impl Work {
         if self.tell.is_closed() {
             return Came::Unheard;
         }
-        // It may take minutes: a session that was ended meanwhile, a role or a grant that was taken, counts from the next one on.
-        let caller = match self.inner.caller_now(&self.caller).await {
-            Ok(caller) => caller,
-            Err(error) => return Came::Refused(error),
+        let error = match self.changed(id).await {
+            Ok((index, until_ms)) => return Came::Done(index, until_ms),
+            Err(error) => error,
         };
+        if let Some(over) = Over::of(&error) {
+            // Of several at once the first one says why.
+            let _first = self.over.set(over);
+        }
+        match error {
+            RegistryError::AuditUnknown(_) => Came::Unknown,
+            error => Came::Refused(error),
+        }
+    }
+
+    async fn changed(&self, id: ModelId) -> Result<(u64, Option<i64>), RegistryError> {
+        // It may take minutes: a session that was ended meanwhile, a role or a grant that was taken, counts from the next one on.
+        let caller = self.inner.caller_now(&self.caller).await?;
         let reference = ModelRef { model: ModelKey::Id(id), select: Select::Latest };
-        let result = match self.deed {
+        match self.deed {
             BulkDeed::Delete => {
                 logged(self.inner.delete_model(&caller, &reference).await, |gone| gone.restorable_until_ms)
             }
             BulkDeed::Restore => logged(self.inner.restore_model(&caller, &reference).await, |_model| None),
-        };
-        match result {
-            Ok((index, until_ms)) => Came::Done(index, until_ms),
-            Err(RegistryError::AuditUnknown(_)) => Came::Unknown,
-            Err(error) => Came::Refused(error),
         }
     }
 }

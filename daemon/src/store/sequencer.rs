@@ -225,10 +225,14 @@ impl Sequencer {
             }
             self.batch(waiting);
             expected = last_batch + self.queue.len();
-            let taken = std::mem::take(&mut self.queue.taken);
-            if taken.probe {
+            if std::mem::take(&mut self.queue.taken.probe) {
+                // The batch was in doubt for a while, and others were refused: it is looked whether that is over.
                 self.probe();
+                // If not, the keeper asks again.
+                self.queue.taken.probe = false;
             }
+            // Only now: what comes while a batch is in doubt is taken at once.
+            let taken = std::mem::take(&mut self.queue.taken);
             for (size, reply) in taken.catch_up {
                 // Who waited for it may be gone.
                 let _gone = reply.send(self.catch_up(size));

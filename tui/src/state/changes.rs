@@ -163,9 +163,10 @@ pub struct Changes {
     pub jobs: BTreeMap<RequestId, Running>,
     /// Whether leaving with work under way was asked about.
     pub leaving: bool,
-    /// The next run's number.
+    /// The next run's number. No run of this process has the number of another one, whoever's it is.
     pub next_run: u64,
-    /// The next idempotency key's number.
+    /// The next idempotency key's number. It is never that of another change: the daemon would answer with what became of that
+    /// one, and a one-time password would be the same.
     pub next_key: u64,
     /// What `u` would do.
     pub undo: Option<Undo>,
@@ -185,6 +186,11 @@ pub enum Entry {
 }
 
 impl Changes {
+    /// Forgets all that one user did and that another one is not to see. The numbers go on.
+    pub fn forget(&mut self) {
+        *self = Self { next_run: self.next_run, next_key: self.next_key, ..Self::default() };
+    }
+
     /// All that runs or has run in the background, what began last first.
     pub fn newest_first(&self) -> Vec<Entry> {
         let jobs = self.jobs.iter().map(|(id, job)| (job.began.ms, Entry::Job(*id)));

@@ -15,7 +15,6 @@ use crate::event::{Code, Key};
 use crate::keymap::{Command, Context, Meaning};
 use crate::secret::Secret;
 use crate::state::audit::AuditScreen;
-use crate::state::changes::Changes;
 use crate::state::forms::{Enrol, EnrolStage, Login, NewPassword};
 use crate::state::fresh::Fresh;
 use crate::state::health::HealthScreen;
@@ -219,13 +218,11 @@ pub(super) fn logout(state: &mut State, out: &mut Vec<Action>) {
 /// Nothing that one user saw is shown to another.
 fn forget_session(state: &mut State) {
     state.dialog = None;
-    state.changes = Changes::default();
+    state.changes.forget();
     state.parked.clear();
     state.asked.clear();
     state.new_password = None;
     state.enrol = None;
-    state.dialog = None;
-    state.changes = Changes::default();
     state.models = ModelsScreen::default();
     state.audit = AuditScreen { alarm_unseen: state.log.trust.alarm().is_some(), ..AuditScreen::default() };
     state.log.forget();

@@ -282,10 +282,10 @@ impl Watch for Filling {
 }
 
 /// A disk that fills in the middle of it: what was done is told as done, each other as refused with the reason, and the total comes
-/// to all of them. With room again the rest is done.
+/// to all of them. Room that there is again meanwhile is for the next request: by that the rest is done.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_models_on_a_disk_that_fills() {
-    const MODELS: u64 = 60;
+    const MODELS: u64 = 100;
     let disk = Arc::new(Filling { writes: AtomicUsize::new(0), most: AtomicUsize::new(usize::MAX) });
     let watched = Disk::watched(Arc::<Filling>::clone(&disk));
     let bench = Bench::on(watched, tempfile::tempdir().unwrap(), |_settings| {}, |blobs| Arc::new(blobs)).await;
@@ -307,14 +307,14 @@ async fn many_models_on_a_disk_that_fills() {
                 BulkStep::Model { result: Err(error), .. } => {
                     refused += 1;
                     assert!(matches!(&error, RegistryError::AuditFull(why) if why.contains("disk full")), "{error}");
+                    disk.most.store(usize::MAX, Ordering::SeqCst);
                 }
                 BulkStep::Total { matched, done, failed, .. } => last = Some((matched, done, failed)),
             }
         }
-        assert!(done >= 2 && refused >= MODELS - 2 * 16, "{done} done, {refused} refused");
+        assert!(done >= 2 && refused >= MODELS - 3 * 16, "{done} done, {refused} refused");
         assert_eq!(last, Some((MODELS, done, refused)), "all of them are told");
         let is_left = |left: u64| if deed == BulkDeed::Delete { left == MODELS - done } else { left == done };
-        disk.most.store(usize::MAX, Ordering::SeqCst);
         assert!(is_left(bench.left().await), "{deed:?}: {done} done, {} are left", bench.left().await);
         for (index, id) in entries {
             let entry = bench.registry.audit_entry(&someone(Role::Auditor), index).await.unwrap();

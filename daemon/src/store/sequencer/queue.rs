@@ -1,12 +1,14 @@
-//! What is asked of the writing thread, and in which order it is taken: commands come into the next batch, all else waits for
-//! its end. Knows who waits; refuses to know what a command does.
+//! What is asked of the writing thread, and in which order it is taken: commands come into the next batch, a probe goes before
+//! it, what needs the files alone is run at once, and all else waits for the batch's end. Knows who waits; refuses to know what a
+//! command does.
+
+use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
 use super::{AGAIN_MAX, BATCH_COMMANDS_MAX, QUEUE_MAX, Request, answer};
 use crate::store::shared::SharedError;
 use crate::store::{Committed, Decide, PublishedCheckpoint, StoreError, Urgency};
-use std::sync::Arc;
 
 /// A command, how urgent it is, and who waits for it.
 pub(super) type Waiting = (Urgency, Decide, oneshot::Sender<Result<Committed, StoreError>>);
@@ -75,21 +77,21 @@ impl Queue {
         }
     }
 
-    /// Refuses who came while a batch lasts, and can't be served before it has ended. All else waits for that; when it is
-    /// there, it is looked whether things are better.
+    /// Refuses those who came while a batch is in doubt and can't be served before it has ended: commands, and those who want to
+    /// know what others committed. All else waits for that; when it is there, it is looked whether things are better.
     pub(super) fn refuse(&mut self, why: &str) {
         self.taken.probe = true;
-        while !self.is_batch()
+        while self.taken.closing.is_none()
             && let Some(request) = self.next_here()
         {
             self.place(request);
-            for (_urgency, _decide, reply) in self.waiting.drain(..) {
-                answer(reply, Err(StoreError::Unavailable(why.to_owned())));
-            }
-            for (_size, reply) in self.taken.catch_up.drain(..) {
-                // Who waited for it may be gone.
-                let _gone = reply.send(Err(SharedError::Unreachable(why.to_owned())));
-            }
+        }
+        for (_urgency, _decide, reply) in self.waiting.drain(..) {
+            answer(reply, Err(StoreError::Unavailable(why.to_owned())));
+        }
+        for (_size, reply) in self.taken.catch_up.drain(..) {
+            // Who waited for it may be gone.
+            let _gone = reply.send(Err(SharedError::Unreachable(why.to_owned())));
         }
     }
 
@@ -104,5 +106,57 @@ impl Queue {
             Request::Probe => self.taken.probe = true,
             Request::Close(done) => self.taken.closing = Some(done),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+    use tokio::sync::oneshot;
+
+    use super::{AGAIN_MAX, BATCH_COMMANDS_MAX, Queue, Request};
+    use crate::store::shared::SharedError;
+    use crate::store::{StoreError, Urgency};
+
+    /// While a batch is in doubt commands and readers are refused, as many as there are and whatever came before them; the rest
+    /// waits for the end of it, and behind a request to close nothing is taken.
+    #[test]
+    fn in_doubt() {
+        let (requests, mut queue) = Queue::new();
+        let send = |request| assert!(requests.try_send(request).is_ok());
+        let (behind, mut told_behind) = oneshot::channel();
+        send(Request::CatchUp(7, behind));
+        let first = queue.next().unwrap();
+        queue.take(first);
+        for _ in 0..2 * AGAIN_MAX {
+            send(Request::SignAgain(1, oneshot::channel().0));
+        }
+        let mut commands: Vec<_> = (0..2 * BATCH_COMMANDS_MAX)
+            .map(|_| {
+                let (reply, told) = oneshot::channel();
+                send(Request::Commit(Urgency::Ordinary, Box::new(|_, _| unreachable!("it is refused")), reply));
+                told
+            })
+            .collect();
+        let (done, mut settled) = oneshot::channel();
+        send(Request::Settle(done));
+        queue.refuse("in doubt");
+        assert!(matches!(told_behind.try_recv(), Ok(Err(SharedError::Unreachable(why))) if why == "in doubt"));
+        for told in &mut commands {
+            assert!(matches!(told.try_recv(), Ok(Err(StoreError::Unavailable(why))) if why == "in doubt"));
+        }
+        assert!(settled.try_recv().is_err());
+        assert_eq!((queue.taken.again.len(), queue.taken.settle.len(), queue.waiting.len()), (2 * AGAIN_MAX, 1, 0));
+        assert!(queue.taken.probe);
+
+        let (closed, mut told_closed) = oneshot::channel();
+        send(Request::Close(closed));
+        let (late, mut told_late) = oneshot::channel();
+        send(Request::CatchUp(8, late));
+        queue.refuse("in doubt");
+        assert!(told_closed.try_recv().is_err() && told_late.try_recv().is_err());
+        assert!(queue.taken.closing.is_some() && queue.is_batch());
+        assert_eq!(queue.len(), 1);
     }
 }
