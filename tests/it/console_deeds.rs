@@ -2,6 +2,7 @@
 //! somebody else was first with is not overwritten; files go and come whole.
 
 use common::role::Role;
+use rustix::process::Signal;
 use serde_json::json;
 use tests::daemon::{ADMIN, ADMIN_PASSWORD, Daemon};
 use tests::pty::{Console, Setup};
@@ -101,6 +102,28 @@ fn after_another_session() {
 /// The one-time password that is shown.
 fn one_time(screen: &str) -> String {
     screen.split_whitespace().find(|word| word.len() == 23 && word.matches('-').count() == 3).unwrap().to_owned()
+}
+
+/// A daemon stands still while it is asked to delete: that it isn't known is said, and in the end what is true.
+#[test]
+fn by_a_daemon_that_stands_still() {
+    let daemon = Daemon::start();
+    let admin = daemon.admin();
+    admin.upload("team/router", "config.json", b"{}");
+    let mut console = signed_in(&daemon, Setup::new());
+    console.wait_for("▌ team/router");
+    console.press("D");
+    console.wait_for("1 version is no longer");
+    console.settle();
+    daemon.signal(Signal::STOP);
+    console.press("team/router<Enter>");
+    console.wait_for("not known whether it happened");
+    daemon.signal(Signal::CONT);
+    console.wait_for("deleted team/router");
+    assert_eq!(admin.get("/models/team%2Frouter").expect(200).json()["state"], json!("deleted"));
+    let entries = admin.value("/audit-logs?action=model.delete&outcome=ok");
+    assert_eq!(entries["items"].as_array().unwrap().len(), 1, "{entries}");
+    console.quit();
 }
 
 /// A file goes up, comes down again, and a download that was cut goes on where it ended; nothing is overwritten.

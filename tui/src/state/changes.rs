@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::action::RequestId;
 use crate::event::Moment;
-use crate::state::deeds::{Change, Seen};
+use crate::state::deeds::{Change, Deed, Seen};
 use crate::state::dialog::Form;
 
 /// Milliseconds for which `u` is offered.
@@ -60,11 +60,32 @@ pub struct Item {
     pub was_changed: bool,
     /// What came of it is an approval only: others must approve too.
     pub only_approved: bool,
+    /// It was sent once more as nobody had answered, and was refused for this: either it had come true by the first time, or it
+    /// can't any more.
+    pub refused_again: Option<String>,
     /// How it stands.
     pub status: Status,
 }
 
 impl Item {
+    /// Whether it may be sent once more where nobody has answered: of two requests one comes true at most, as each is made for what
+    /// the thing was before, or is refused where it is done already.
+    pub fn comes_true_once(&self) -> bool {
+        let has_tag = self.base.as_ref().is_some_and(|(_, etag)| etag.is_some());
+        match self.change.deed {
+            Deed::Alias { .. }
+            | Deed::Edit { .. }
+            | Deed::Delete
+            | Deed::Role(_)
+            | Deed::Grants(_)
+            | Deed::Lock(_)
+            | Deed::DeliverTo(_)
+            | Deed::RevokeToken => has_tag,
+            Deed::Retry | Deed::Discard { .. } | Deed::Pause { .. } | Deed::Resume { .. } => true,
+            _ => false,
+        }
+    }
+
     /// The request it waits for.
     pub fn waits_for(&self) -> Option<RequestId> {
         match &self.status {

@@ -48,7 +48,16 @@ fn enter(state: &mut State, changes: Vec<Wanted>, is_undo: bool) -> u64 {
         .map(|(change, base, guard)| {
             let key = state.changes.next_key;
             state.changes.next_key += 1;
-            Item { change, base, key, guard, was_changed: false, only_approved: false, status: Status::Waiting }
+            Item {
+                change,
+                base,
+                key,
+                guard,
+                was_changed: false,
+                only_approved: false,
+                refused_again: None,
+                status: Status::Waiting,
+            }
         })
         .collect();
     // The oldest that are over are forgotten, however many are under way.
@@ -135,15 +144,7 @@ pub(super) fn reply(
             set(state, number, place, Status::Failed(SECRET_LOST.to_owned()));
         }
         (Status::Unknown { .. }, Ok(Answer::Look(reply))) => {
-            let before = item.base.as_ref().map(|(base, _)| base);
-            let status = match item.change.came_true(before, &reply.body) {
-                Some(true) => Status::Done(index_of(reply.etag.as_deref())),
-                Some(false) => Status::Failed("it did not happen: it can be asked for again".to_owned()),
-                None => Status::Failed(
-                    "it can't be told whether it happened: look at it before it is asked for again".to_owned(),
-                ),
-            };
-            set(state, number, place, status);
+            looked(state, number, place, &item, reply, out);
         }
         (Status::Changed { .. }, Ok(Answer::Look(reply))) => changed(state, number, place, &item, reply, out),
         (Status::Changed { found, .. }, Ok(Answer::Audit(reply))) => {
@@ -156,6 +157,29 @@ pub(super) fn reply(
     }
     advance(state, number, out);
     true
+}
+
+/// What a thing is now, of which it is not known whether it was changed. That it isn't yet does not say that it won't be: the request
+/// may lie before a daemon that is slow. So it is sent once more, where one of the two can come true at most.
+fn looked(state: &mut State, number: u64, place: usize, item: &Item, now: &Reply<Base>, out: &mut Vec<Action>) {
+    let before = item.base.as_ref().map(|(base, _)| base);
+    let status = match (item.change.came_true(before, &now.body), &item.refused_again) {
+        (Some(true), _) => Status::Done(index_of(now.etag.as_deref())),
+        (Some(false), Some(why)) => Status::Failed(format!("it did not happen: {why}")),
+        (Some(false), None) if item.comes_true_once() => {
+            let Status::Unknown { why, tries, .. } = item.status.clone() else { return };
+            let if_match = item.base.as_ref().and_then(|(_, etag)| etag.clone());
+            let id = ask(state, Call::Change { change: Box::new(item.change.clone()), if_match, key: item.key }, out);
+            Status::Unknown { why, tries, asked: Some(id) }
+        }
+        (Some(false), None) => Status::Failed(
+            "it has not happened so far, and still may: look at it again before it is asked for again".to_owned(),
+        ),
+        (None, _) => {
+            Status::Failed("it can't be told whether it happened: look at it before it is asked for again".to_owned())
+        }
+    };
+    set(state, number, place, status);
 }
 
 /// A change that waits for a token that will not come.
@@ -187,6 +211,14 @@ fn failed(state: &mut State, number: u64, place: usize, item: &Item, error: &Cli
         }
         Status::Unknown { .. } if error.status() == Some(404) && item.change.has_gone() => {
             set(state, number, place, Status::Done(None));
+        }
+        // It was sent once more, and is done already, or what it was made for isn't there any more.
+        Status::Unknown { why, tries, .. } if item.comes_true_once() && item.refused_again.is_none() => {
+            let id = ask(state, Call::Look(item.change.object.clone()), out);
+            set(state, number, place, Status::Unknown { why: why.clone(), tries: *tries, asked: Some(id) });
+            if let Some(item) = state.changes.runs.get_mut(&number).and_then(|run| run.items.get_mut(place)) {
+                item.refused_again = Some(sentence(error));
+            }
         }
         Status::Sent(_) if unanswered || unrecorded => {
             let what = if unrecorded {

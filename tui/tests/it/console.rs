@@ -74,6 +74,8 @@ pub(crate) struct Registry {
     pub(crate) tags: std::collections::BTreeMap<String, String>,
     /// Changed models and users: what `GET` shows of them.
     pub(crate) deleted: std::collections::BTreeSet<String>,
+    /// What is deleted by a request that was slow, before the next change is refused.
+    pub(crate) late: Option<String>,
     /// Where prod of every model points.
     pub(crate) prod: u64,
     /// The roles that were given.
@@ -112,6 +114,7 @@ impl Default for Registry {
             changes: std::collections::VecDeque::new(),
             tags: std::collections::BTreeMap::new(),
             deleted: std::collections::BTreeSet::new(),
+            late: None,
             prod: 52,
             roles: BTreeMap::new(),
             grants: Vec::new(),
@@ -303,7 +306,10 @@ impl Console {
             Some(error) if (self.registry.fails)(&call) => Err(error.clone()),
             Some(_) | None => match &call {
                 Call::Change { .. } => match self.registry.changes.pop_front() {
-                    Some(error) => Err(error),
+                    Some(error) => {
+                        self.registry.deleted.extend(self.registry.late.take());
+                        Err(error)
+                    }
                     None => Ok(self.registry.answer(call)),
                 },
                 _ => Ok(self.registry.answer(call)),
