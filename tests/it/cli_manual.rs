@@ -47,6 +47,8 @@ fn bash_completes() {
     assert_eq!(offered("mreg", &["mreg", "config", "ch"]), ["check"]);
     assert!(offered("mreg", &["mreg", "get", "q"]).contains(&"quarantine".to_owned()));
     assert!(offered("mreg", &["mreg", "get", "models", "--fil"]).contains(&"--filter".to_owned()));
+    assert_eq!(offered("mreg", &["mreg", "do", "depr"]), ["deprecate"]);
+    assert!(offered("mreg", &["mreg", "do", "re"]).contains(&"release".to_owned()));
     assert_eq!(offered("mregd", &["mregd", "gen"]), ["gen-secret"]);
     assert!(offered("mregd", &["mregd", "log", "rot"]).contains(&"rotate-key".to_owned()));
     assert!(!offered("mregd", &["mregd", "sc"]).contains(&"scan-worker".to_owned()));

@@ -17,14 +17,12 @@ const END_MAX: Duration = Duration::from_secs(5);
 
 fn opened(url: &str, setup: Setup) -> Console {
     let mut console = setup.args(&["--plain", "--url", url, "--user", ADMIN]).start();
-    console.wait_for("user (admin):");
+    console.wait_for("password of admin");
     console
 }
 
 fn signed_in(url: &str, setup: Setup) -> Console {
     let mut console = opened(url, setup);
-    console.press("<Enter>");
-    console.wait_for("password:");
     console.press(&format!("{ADMIN_PASSWORD}<Enter>"));
     console.wait_for("signed in as admin (admin)");
     console.wait_until("the prompt", |screen| screen.trim_end().ends_with('>'));
@@ -257,9 +255,7 @@ fn profiles_and_sessions() {
     console.wait_for("number or name:");
     console.press("1<Enter>");
     let sign_in = |console: &mut Console, times: usize| {
-        console.wait_until("a question for the user", |screen| screen.matches("user (admin):").count() >= times);
-        console.press("<Enter>");
-        console.wait_until("a question for the password", |screen| screen.matches("password:").count() >= times);
+        console.wait_until("the question", |screen| screen.matches("password of admin").count() >= times);
         console.press(&format!("{ADMIN_PASSWORD}<Enter>"));
         console.wait_until("a session", |screen| screen.matches("signed in as admin (admin)").count() >= times);
         console.wait_until("the prompt", |screen| screen.trim_end().ends_with('>'));
@@ -275,11 +271,14 @@ fn profiles_and_sessions() {
     console.wait_for("there is no profile \"three\"");
     console.press("logout<Enter>");
     console.wait_for("logged out");
-    console.wait_until("a question for the user", |screen| screen.matches("user (admin):").count() == 3);
+    console.wait_for("user (admin):");
     console.press("<Enter>");
-    console.wait_until("a question for the password", |screen| screen.matches("password:").count() == 3);
+    console.wait_for("password:");
     console.press("wrong-password-9<Enter>");
     console.wait_for("wrong user name or password");
+    console.wait_until("the question", |screen| screen.matches("password of admin").count() == 3);
+    console.press("<Enter>");
+    console.wait_until("the name", |screen| screen.matches("user (admin):").count() == 2);
     console.press("<C-c>");
     assert_eq!(console.wait_end().0, 130);
     assert_plain(&console);
@@ -292,11 +291,13 @@ fn ended_by_signals_and_lost_lines() {
     let daemon = Daemon::start();
     for at_password in [false, true] {
         for (signal, status) in [(Signal::TERM, 143), (Signal::HUP, 129), (Signal::INT, 130)] {
-            let mut console = opened(&url(&daemon), Setup::new());
-            if at_password {
-                console.press("<Enter>");
-                console.wait_for("password:");
-            }
+            let mut console = if at_password {
+                opened(&url(&daemon), Setup::new())
+            } else {
+                let mut console = Setup::new().args(&["--plain", "--url", &url(&daemon)]).start();
+                console.wait_for("user:");
+                console
+            };
             assert_eq!(console.local_modes().contains(LocalModes::ECHO), !at_password);
             assert!(console.local_modes().contains(LocalModes::ICANON | LocalModes::ISIG));
             console.signal(signal);

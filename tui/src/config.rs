@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValue, StringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use common::audit::Verifier;
 use common::certificate::KeyPin;
@@ -16,6 +17,7 @@ use common::tls::Trust;
 use jiff::tz::TimeZone;
 use zeroize::Zeroizing;
 
+use crate::acts::ACTS;
 use crate::cli::{UploadOptions, What};
 use crate::config::file::{File, Mistake, Profile};
 use crate::secret::{Secret, check_token, read_token_file};
@@ -173,6 +175,27 @@ pub struct Connection {
     pub log_key: Option<String>,
 }
 
+/// Any word; a shell completes the first one, which says what is done.
+#[derive(Debug, Clone)]
+struct ActWord;
+
+impl TypedValueParser for ActWord {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        argument: Option<&clap::Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<Self::Value, clap::Error> {
+        StringValueParser::new().parse_ref(command, argument, value)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(ACTS.iter().map(|act| PossibleValue::new(act.word))))
+    }
+}
+
 /// Commands without a screen.
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -193,6 +216,7 @@ pub enum Command {
     /// their number. Without --yes it says what would happen then, and ends with status 2.
     Do {
         /// The command and what follows it, such as: delete team/x, role eve auditor.
+        #[arg(value_parser = ActWord, hide_possible_values = true)]
         words: Vec<String>,
         /// The name of the thing, or the number of things: yes, do it.
         #[arg(long, value_name = "NAME|NUMBER")]

@@ -53,6 +53,7 @@ pub use bare::{
 };
 pub use confirm::can_be_typed;
 pub use daemons::choose;
+pub(crate) use jobs::under_way_words;
 pub use login::start;
 pub use palette::SETTINGS;
 pub(crate) use tokens::{TokenAct, token_access};

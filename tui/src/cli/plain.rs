@@ -240,13 +240,23 @@ impl Plain {
             return Ok(());
         }
         let known = form.user.text().to_owned();
-        let ask = if known.is_empty() { "user: ".to_owned() } else { format!("user ({}): ", clean(&known)) };
-        let Some(user) = self.answer(&ask, true)? else { return Ok(()) };
-        let user = if user.trim().is_empty() { known } else { user.trim().to_owned() };
-        if user.is_empty() {
-            return Ok(());
+        let mut signing_in = None;
+        if form.at_password && !known.is_empty() {
+            let ask = format!("password of {} (empty: of another user): ", clean(&known));
+            let Some(password) = self.answer(&ask, false)? else { return Ok(()) };
+            signing_in = (!password.is_empty()).then(|| (known.clone(), password));
         }
-        let Some(password) = self.answer("password: ", false)? else { return Ok(()) };
+        if signing_in.is_none() {
+            let ask = if known.is_empty() { "user: ".to_owned() } else { format!("user ({}): ", clean(&known)) };
+            let Some(user) = self.answer(&ask, true)? else { return Ok(()) };
+            let user = if user.trim().is_empty() { known } else { user.trim().to_owned() };
+            if user.is_empty() {
+                return Ok(());
+            }
+            let Some(password) = self.answer("password: ", false)? else { return Ok(()) };
+            signing_in = Some((user, password));
+        }
+        let Some((user, password)) = signing_in else { return Ok(()) };
         if let Some(form) = &mut self.bare.engine.state.login {
             form.user.clear();
             form.user.insert(&user);

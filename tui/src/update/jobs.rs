@@ -173,7 +173,13 @@ pub(super) fn keeps_open(state: &mut State) -> Option<String> {
     if count == 0 || std::mem::replace(&mut state.changes.leaving, true) {
         return None;
     }
-    Some(format!("{count} jobs or changes are under way and would be cut: q again leaves"))
+    Some(under_way_words(count, "q again leaves"))
+}
+
+/// What would be cut, and how it is left all the same.
+pub(crate) fn under_way_words(count: usize, leaves: &str) -> String {
+    let (what, are) = if count == 1 { ("job or change", "is") } else { ("jobs or changes", "are") };
+    format!("{count} {what} {are} under way and would be cut: {leaves}")
 }
 
 fn documents<'a, T: Serialize + 'a>(rows: impl Iterator<Item = &'a T>) -> Vec<Value> {

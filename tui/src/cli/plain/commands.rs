@@ -20,7 +20,7 @@ use crate::terminal::output_columns;
 use crate::time::counted;
 use crate::update::{
     acknowledge, begin_sweep, change_password, check, download, export, full_time, log_out, set, set_up_factor,
-    shown_zone, sign_in_again, trust_key, undo, upload,
+    shown_zone, sign_in_again, trust_key, under_way_words, undo, upload,
 };
 use crate::view::overlay_lines;
 use common::client::Sweep;
@@ -287,7 +287,7 @@ impl Plain {
     fn quit_or_ask(&mut self) -> Result<(), CliError> {
         let under_way = self.state().changes.under_way();
         if under_way > 0 && !std::mem::replace(&mut self.leaving, true) {
-            return self.say(&format!("{under_way} jobs or changes are under way and would be cut: quit again leaves"));
+            return self.say(&under_way_words(under_way, "quit again leaves"));
         }
         self.quit = Some(0);
         Ok(())
@@ -498,7 +498,8 @@ impl Plain {
         let says_yes = match tier {
             Tier::Free => true,
             Tier::Asked => {
-                self.answer("y does it, anything else does not: ", true)?.is_some_and(|answer| answer.trim() == "y")
+                let answer = self.answer("y does it, anything else does not: ", true)?;
+                answer.is_some_and(|answer| ["y", "yes"].contains(&answer.trim()))
             }
             Tier::Named => {
                 let ask = format!("type the {word_is} {word} to do it: ");
