@@ -429,3 +429,27 @@ fn checked_from_the_panel() {
     second.quit();
     act(&admin);
 }
+
+/// What people read out to each other stands still while it is shown, though the log goes on; how far that is, is told.
+#[test]
+fn what_is_compared_stands_still() {
+    let (daemon, admin) = busy(3);
+    let mut console = console(&format!("http://{}", daemon.address()), &key(&daemon), Setup::new());
+    console.wait_for("admin admin  v ");
+    console.press("V");
+    console.wait_for("PINNED");
+    let root = |console: &Console| {
+        let screen = console.screen();
+        screen.lines().find(|line| line.split_whitespace().next() == Some("root")).map(str::to_owned).unwrap()
+    };
+    let shown = root(&console);
+    act(&admin);
+    console.wait_for("since, C-r shows them");
+    assert_eq!(root(&console), shown);
+    console.press("<C-r>");
+    console.wait_gone("since, C-r shows them");
+    assert_ne!(root(&console), shown);
+    console.press("<Esc>");
+    console.wait_gone("PINNED");
+    console.quit();
+}

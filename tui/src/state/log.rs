@@ -6,7 +6,7 @@ use crate::action::{LogCall, RequestId};
 use crate::event::Moment;
 use crate::state::Who;
 use crate::tail::{Link, Tail};
-use crate::trust::{Checked, Kept, Trust};
+use crate::trust::{Checked, Kept, Signed, Trust};
 
 /// How the log is followed, as it was set.
 #[derive(Debug, Clone, Default)]
@@ -73,6 +73,9 @@ pub struct Feed {
     pub checking: Option<RequestId>,
     /// The last check of this session.
     pub last_check: Option<Checked>,
+    /// What the verification panel shows as pinned while it is open, and when that was seen: people read it out to each other, so it
+    /// stands still.
+    pub held: Option<(Signed, i64)>,
     /// Whom the daemon refused the log, and with which rights: to them it is not asked again by itself.
     pub refused_to: Option<Who>,
 }
@@ -106,6 +109,12 @@ impl Feed {
         (self.told, self.refills, self.not_live) = (false, false, None);
         (self.sending, self.send_ms) = (None, 0);
         (self.checking, self.last_check) = (None, None);
+        self.held = None;
+    }
+
+    /// The panel is opened, or is to show what is pinned by now.
+    pub fn hold(&mut self) {
+        self.held = self.trust.pin().map(|pin| (pin.clone(), self.trust.pin_seen_at()));
     }
 
     /// Whether entries come as they are made.

@@ -710,7 +710,7 @@ pub(super) fn command(state: &mut State, command: Command, out: &mut Vec<Action>
         Command::Follow if state.audit.follow => audit::pause(state),
         Command::Follow => audit::newest(state, out),
         Command::GoToTime => state.prompt = prompt(PromptKind::Time),
-        Command::Verification => state.overlay = Some(Overlay::Verification(0)),
+        Command::Verification => open_verification(state),
         Command::Acknowledge if state.log.trust.alarm().is_some() => {
             state.overlay = None;
             state.prompt = prompt(PromptKind::Acknowledge);
@@ -762,6 +762,11 @@ fn trust_this(state: &mut State, text: &str, out: &mut Vec<Action>) -> Result<()
     }
 }
 
+fn open_verification(state: &mut State) {
+    state.log.hold();
+    state.overlay = Some(Overlay::Verification(0));
+}
+
 /// Keys of the verification panel and the alarm; false for those that all overlays know.
 pub(super) fn overlay_key(state: &mut State, key: Key, out: &mut Vec<Action>) -> bool {
     match (key.code, key.ctrl, state.overlay) {
@@ -771,7 +776,8 @@ pub(super) fn overlay_key(state: &mut State, key: Key, out: &mut Vec<Action>) ->
         (Code::Char('C'), false, Some(Overlay::Verification(_))) => check::stop(state, out),
         (Code::Char('y'), false, Some(Overlay::Alarm(_))) => super::copy::alarm(state, out),
         (Code::Char('x'), false, Some(Overlay::Alarm(_))) => export_evidence(state, out),
-        (Code::Char('V'), false, Some(Overlay::Alarm(_))) => state.overlay = Some(Overlay::Verification(0)),
+        (Code::Char('r'), true, Some(Overlay::Verification(_))) => state.log.hold(),
+        (Code::Char('V'), false, Some(Overlay::Alarm(_))) => open_verification(state),
         (Code::Char('V'), false, _) => state.overlay = None,
         _ => return false,
     }

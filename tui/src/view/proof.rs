@@ -62,12 +62,16 @@ pub(super) fn panel(state: &State, width: u16) -> Vec<Line> {
     let tone = if trust.key_trust().contains("NOT") { Tone::Warn } else { Tone::Plain };
     text.fact("trusted", trust.key_trust(), tone);
     text.head("PINNED");
-    match trust.pin() {
-        Some(pin) => {
+    let held = state.log.held.as_ref().map(|(pin, seen_at)| (pin, *seen_at));
+    match held.or(trust.pin().map(|pin| (pin, trust.pin_seen_at()))) {
+        Some((pin, seen_at)) => {
             text.fact("log", &pin.checkpoint.origin, Tone::Plain);
             text.fact("size", &counted(pin.checkpoint.size, "entry"), Tone::Plain);
             text.fact("root", &pin.checkpoint.root.to_string(), Tone::Bold);
-            text.fact("seen", &rfc3339(trust.pin_seen_at()), Tone::Plain);
+            let more = trust.pin().map_or(0, |now| now.checkpoint.size.saturating_sub(pin.checkpoint.size));
+            let since = format!("; {} since, C-r shows them", counted(more, "entry"));
+            let since = if more > 0 { since.as_str() } else { "" };
+            text.fact("seen", &format!("{}{since}", rfc3339(seen_at)), Tone::Plain);
             text.fact(
                 "",
                 "Compare size and root by telephone: who is shown another history has another root.",
