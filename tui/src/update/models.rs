@@ -1,6 +1,5 @@
 //! Screen 1: the list of models, a model, a version.
 
-use common::api::AliasInfo;
 use common::client::{ClientError, Sweep};
 use common::name::{ArtifactPath, Version};
 
@@ -159,7 +158,15 @@ fn no_row(open: &OpenModel, row: u64) -> String {
 fn no_version(open: &OpenModel, version: Version) -> String {
     let versions = || open.versions.rows().map(|row| row.version);
     let (Some(newest), Some(oldest)) = (versions().max(), versions().min()) else {
-        return format!("there is no v{version}: the model has no versions; Esc goes back");
+        return match open.versions.stale() {
+            Some(why) => format!("v{version} can't be found, the versions were not read: {why}; Esc goes back"),
+            None if open.versions.is_whole() => {
+                format!("there is no v{version}: the model has no versions; Esc goes back")
+            }
+            None => {
+                format!("v{version} can't be found yet: the versions are being read; Enter looks again, Esc goes back")
+            }
+        };
     };
     let shown = if newest == oldest { format!("v{newest}") } else { format!("v{newest} to v{oldest}") };
     match open.versions.is_whole() {
@@ -419,11 +426,23 @@ pub(super) fn versions_came(state: &mut State, out: &mut Vec<Action>) {
     }
 }
 
-/// Why what was typed is no version: it is neither a number nor any of these.
-fn no_alias(text: &str, aliases: &[AliasInfo]) -> String {
-    let known: Vec<&str> = aliases.iter().map(|held| held.alias.as_str()).collect();
-    let known = if known.is_empty() { "it has none".to_owned() } else { known.join(", ") };
-    format!("{text} is neither a number such as 7 nor an alias of this model ({known}); Esc goes back")
+/// Why what was typed is no version: it is neither a number nor any of the aliases, as far as these are known.
+fn no_alias(open: &OpenModel, text: &str) -> String {
+    match (&open.info, &open.failed) {
+        (Some(info), _) => {
+            let known: Vec<&str> = info.model.aliases.iter().map(|held| held.alias.as_str()).collect();
+            let known = if known.is_empty() { "it has none".to_owned() } else { known.join(", ") };
+            format!("{text} is neither a number such as 7 nor an alias of this model ({known}); Esc goes back")
+        }
+        (None, Some(why)) => {
+            format!("{text} is no number such as 7, and the model's aliases were not read: {why}; Esc goes back")
+        }
+        (None, None) => {
+            format!(
+                "{text} is no number such as 7, and the model's aliases are being read; Enter looks again, Esc goes back"
+            )
+        }
+    }
 }
 
 /// Selects the version of a number, or that an alias points to.
@@ -437,9 +456,7 @@ pub(super) fn find_version(state: &mut State, text: &str) -> Result<(), String> 
     let version = match (number, aliases.iter().find(|held| held.alias.as_str() == text)) {
         (_, Some(held)) => held.version,
         (Ok(number), None) => number,
-        (Err(_), None) => {
-            return Err(no_alias(text, aliases));
-        }
+        (Err(_), None) => return Err(no_alias(open, text)),
     };
     if !open.versions.select(&version.to_string()) {
         return Err(no_version(open, version));

@@ -1,12 +1,13 @@
 //! What people stumbled over in everyday work: mistakes told whole, keys that do nothing not offered, lists that stay where one
 //! was, names instead of ids.
 
+use common::problem::ProblemType;
 use common::role::Role;
 use tui::action::{Action, Call};
 use tui::event::EventKind;
 use tui::state::Screen;
 
-use crate::console::{Console, Registry};
+use crate::console::{Console, Registry, refused};
 
 fn at(width: u16, height: u16, keys: &str) -> Console {
     let mut console = Console::signed_in(width, height, Registry::default());
@@ -120,6 +121,36 @@ fn a_failed_filter() {
     let state_line = console.screen().lines().nth(1).unwrap_or_default().to_owned();
     assert!(state_line.contains("actor:somebody-with-a-name action:model.upload"), "{state_line}");
     assert!(state_line.ends_with("FAILED"), "{state_line}");
+}
+
+/// What was not read yet, or could not be, is not said to be nothing.
+#[test]
+fn a_version_before_anything_is_known() {
+    let mut console = at(80, 24, "");
+    console.hold = true;
+    console.press("<Enter>").wait(400).press("/v7<Enter>");
+    let why = "v7 can't be found yet: the versions are being read; Enter looks again, Esc goes back";
+    assert!(unwrapped(&console).contains(why), "{}", console.screen());
+    console.press("<C-u>prod<Enter>");
+    let why = "prod is no number such as 7, and the model's aliases are being read; Enter looks again, Esc goes back";
+    assert!(unwrapped(&console).contains(why), "{}", console.screen());
+    console.release();
+    console.press("<Enter>");
+    assert!(console.state.prompt.is_none(), "{}", console.screen());
+
+    for (kind, status) in [(ProblemType::Forbidden, 403), (ProblemType::Unavailable, 503)] {
+        let mut console = at(80, 24, "");
+        console.registry.failure = Some(refused(kind));
+        console.registry.fails = |call| matches!(call, Call::Model(_) | Call::Versions { .. });
+        console.press("<Enter>").wait(400).press("/v7<Enter>");
+        let text = unwrapped(&console);
+        assert!(text.contains("v7 can't be found, the versions were not read: "), "{}", console.screen());
+        assert!(text.contains(&format!("({status} ")), "{}", console.screen());
+        console.press("<C-u>prod<Enter>");
+        let text = unwrapped(&console);
+        assert!(text.contains("and the model's aliases were not read: "), "{}", console.screen());
+        assert!(!text.contains("it has none"), "{}", console.screen());
+    }
 }
 
 /// In a model `/` goes to a version by number or alias.
