@@ -132,6 +132,7 @@ pub fn update(state: &mut State, event: Event) -> Vec<Action> {
     if scene != Scene::of(state) && said == state.said {
         leave_behind(state, &mut out);
     }
+    queue::tell_outcomes(state, &mut out);
     tail::follow_up(state, &mut out);
     fresh::follow_up(state, &mut out);
     follow_up(state, &mut out);
@@ -1097,7 +1098,7 @@ fn take(state: &mut State, id: RequestId, asked: &Asked, answer: Answer, out: &m
                 let marked = page.items.iter().map(marks::rows::of_item).collect();
                 marks::rows::take(state, Screen::Queue, marked, page.next_cursor, out);
             } else if state.queue.list.waits_for() == Some(id) {
-                queue::take(state, reply, out);
+                queue::take(state, id, reply, out);
             }
         }
         Answer::Quarantine(reply) => {

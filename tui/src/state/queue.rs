@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use common::api::{IngestItem, IngestState, IntakeStatus};
 use common::client::IngestQuery;
 
+use crate::action::RequestId;
 use crate::filter::ingest_query;
 use crate::state::Level;
 use crate::state::marks::Marks;
@@ -13,7 +14,7 @@ use crate::window::{Cursor, Row, Window};
 
 /// Rows of a page.
 pub const PAGE_ROWS: u32 = 200;
-/// Items that were tried again and are waited for: of more it isn't told what came of them.
+/// Items that were tried again and are waited for: of older ones it isn't told what came of them.
 pub const RETRIED_MAX: usize = 1_024;
 /// Milliseconds between two readings while the screen is open.
 pub const POLL_MS: u64 = 5_000;
@@ -36,20 +37,23 @@ pub struct Retried {
     pub before: Option<Box<IngestItem>>,
     /// The entry of the retry.
     pub index: Option<u64>,
+    /// The first request that was sent when the retry had been answered: answers to others may show it as it was before.
+    pub since: RequestId,
 }
 
 impl Retried {
-    /// What came of it, as the list shows it; none while that is still open, or not known here.
-    pub fn outcome(&self, now: &IngestItem) -> Option<(Level, String)> {
-        let stands_as_before =
-            |before: &IngestItem| before.history == now.history && before.state_since == now.state_since;
-        if self.before.as_deref().is_some_and(stands_as_before) {
+    /// What came of it, as an answer to a request shows it; none while that is still open, or not known here.
+    pub fn outcome(&self, now: &IngestItem, asked: RequestId) -> Option<(Level, String)> {
+        let state = now.state.known()?;
+        if asked < self.since || !self.is_since(now, state) {
             return None;
         }
         let why = now.reason.as_deref().map_or_else(String::new, |why| format!(": {why}"));
-        match now.state.known()? {
-            IngestState::Rejected => Some((Level::Error, format!("{} was rejected again{why}", self.path))),
-            IngestState::Failed => Some((Level::Error, format!("{} failed again{why}", self.path))),
+        match state {
+            IngestState::Rejected => Some((Level::Error, format!("{}{why}", self.rejected()))),
+            IngestState::Failed => {
+                Some((Level::Error, format!("{} failed{}{why}", self.path, self.again(IngestState::Failed))))
+            }
             IngestState::Quarantined => Some((Level::Warning, format!("{} is quarantined{why}", self.path))),
             IngestState::Done => {
                 let version = now.name.as_deref().zip(now.version);
@@ -62,6 +66,25 @@ impl Retried {
             | IngestState::Scanning
             | IngestState::Storing => None,
         }
+    }
+
+    /// Whether a state came after the retry for certain.
+    fn is_since(&self, now: &IngestItem, state: IngestState) -> bool {
+        match (now.log_index, self.index) {
+            // That it failed is no entry: the one that is known decided before.
+            (Some(decided), Some(began)) if state != IngestState::Failed => decided > began,
+            _ => self.before.as_deref().is_some_and(|before| before.state_since != now.state_since),
+        }
+    }
+
+    /// That it was rejected.
+    pub fn rejected(&self) -> String {
+        format!("{} was rejected{}", self.path, self.again(IngestState::Rejected))
+    }
+
+    /// Whether it was in this state before, as a word.
+    fn again(&self, state: IngestState) -> &'static str {
+        if self.before.as_deref().is_some_and(|before| before.state == state) { " again" } else { "" }
     }
 }
 
@@ -90,6 +113,10 @@ pub struct QueueScreen {
     pub marks: Marks,
     /// Items that were tried again from here, by their ids, until it is told what came of them.
     pub retried: BTreeMap<String, Retried>,
+    /// What came of some, to be told when the message line is free.
+    pub came: Vec<(Level, String)>,
+    /// The message that tells of such a retry, as [`crate::state::State::said`] counts them: what came of it may take its place.
+    pub retry_said: Option<u64>,
 }
 
 impl Default for QueueScreen {
@@ -106,16 +133,30 @@ impl Default for QueueScreen {
             is_still: false,
             marks: Marks::default(),
             retried: BTreeMap::new(),
+            came: Vec::new(),
+            retry_said: None,
         }
     }
 }
 
 impl QueueScreen {
-    /// One was tried again.
+    /// One was tried again. Where too many are waited for, the oldest is given up.
     pub fn tried(&mut self, id: &str, retried: Retried) {
-        if self.retried.len() < RETRIED_MAX {
-            self.retried.insert(id.to_owned(), retried);
+        self.retried.insert(id.to_owned(), retried);
+        if self.retried.len() > RETRIED_MAX {
+            let oldest = self.retried.iter().min_by_key(|(_, retried)| retried.since).map(|(id, _)| id.clone());
+            if let Some(oldest) = oldest {
+                self.retried.remove(&oldest);
+            }
         }
+    }
+
+    /// What came of one is to be told.
+    pub fn came_to(&mut self, outcome: (Level, String)) {
+        if self.came.len() == RETRIED_MAX {
+            self.came.remove(0);
+        }
+        self.came.push(outcome);
     }
 
     /// The query for the page at a cursor.
@@ -173,7 +214,8 @@ mod tests {
     use common::api::{IngestItem, IngestState};
     use serde_json::json;
 
-    use super::{percent, seconds_left};
+    use super::{QueueScreen, RETRIED_MAX, Retried, percent, seconds_left};
+    use crate::action::RequestId;
 
     fn item(state: IngestState, size: u64, done: u64, rate: Option<u64>) -> IngestItem {
         let value = json!({
@@ -201,5 +243,69 @@ mod tests {
             let item = item(state, size, done, rate);
             assert_eq!((percent(&item), seconds_left(&item)), (percents, seconds), "{state:?} {done} of {size}");
         }
+    }
+
+    /// A row as it was before the retry is never told as what came of it, and "again" only what was so before.
+    #[test]
+    fn what_came_of_a_retry() {
+        use IngestState::{Done, Failed, Rejected, Waiting};
+        let row = |state, since: &str, log_index| {
+            let mut row = item(state, 1, 0, None);
+            (row.state_since, row.log_index) = (since.to_owned(), log_index);
+            row
+        };
+        let of = |before: Option<IngestItem>, index| Retried {
+            path: "a".to_owned(),
+            before: before.map(Box::new),
+            index,
+            since: RequestId(5),
+        };
+        let was_rejected = || Some(row(Rejected, "1", Some(7)));
+        let was_failed = || Some(row(Failed, "1", None));
+        let mut stepped = row(Rejected, "1", Some(7));
+        stepped.history.clear();
+        for (before, index, now, asked, told) in [
+            (was_rejected(), Some(8), row(Rejected, "2", Some(9)), 4, None),
+            (was_rejected(), Some(8), row(Rejected, "2", Some(9)), 5, Some("a was rejected again")),
+            (was_rejected(), Some(8), row(Rejected, "2", Some(7)), 5, None),
+            (was_rejected(), Some(8), stepped.clone(), 5, None),
+            (was_rejected(), None, stepped, 5, None),
+            (was_rejected(), Some(8), row(Waiting, "2", None), 5, None),
+            (was_rejected(), Some(8), row(Done, "2", Some(9)), 5, Some("a is done")),
+            (was_rejected(), Some(8), row(Failed, "2", None), 5, Some("a failed")),
+            (was_failed(), Some(8), row(Rejected, "2", None), 5, Some("a was rejected")),
+            (was_failed(), Some(8), row(Failed, "2", None), 5, Some("a failed again")),
+            (was_failed(), Some(8), row(Failed, "1", None), 5, None),
+            (None, Some(8), row(Rejected, "2", Some(7)), 5, None),
+            (None, Some(8), row(Rejected, "2", None), 5, None),
+            (None, Some(8), row(Failed, "2", Some(9)), 5, None),
+            (None, Some(8), row(Rejected, "2", Some(9)), 5, Some("a was rejected")),
+            (None, Some(8), row(Done, "2", Some(9)), 5, Some("a is done")),
+        ] {
+            let retried = of(before, index);
+            let outcome = retried.outcome(&now, RequestId(asked)).map(|(_, text)| text);
+            assert_eq!(outcome.as_deref(), told, "{retried:?} {now:?}");
+        }
+    }
+
+    /// However many were tried again, what comes of the newest is told.
+    #[test]
+    fn many_retries() {
+        let mut screen = QueueScreen::default();
+        let retried = |since: usize| Retried {
+            path: since.to_string(),
+            before: None,
+            index: None,
+            since: RequestId(u64::try_from(since).unwrap_or_default()),
+        };
+        for place in 0..RETRIED_MAX {
+            screen.tried(&place.to_string(), retried(place));
+        }
+        screen.tried("0", retried(RETRIED_MAX));
+        assert_eq!(screen.retried.len(), RETRIED_MAX);
+        screen.tried("new", retried(RETRIED_MAX + 1));
+        assert_eq!(screen.retried.len(), RETRIED_MAX);
+        assert!(screen.retried.contains_key("0") && screen.retried.contains_key("new"));
+        assert!(!screen.retried.contains_key("1"), "the oldest");
     }
 }

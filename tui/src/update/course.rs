@@ -325,7 +325,11 @@ fn done(state: &mut State, number: u64, place: usize, reply: &Reply<Box<Outcome>
             Some((Base::Item(before), _)) => Some(before.clone()),
             _ => None,
         };
-        state.queue.tried(id, Retried { path: path.clone(), before, index });
+        let since = RequestId(state.next_id);
+        state.queue.tried(id, Retried { path: path.clone(), before, index, since });
+    }
+    if let (Deed::Discard { .. }, Object::Item { id, .. }) = (&item.change.deed, &item.change.object) {
+        state.queue.retried.remove(id);
     }
     let text = match item.change.deed {
         Deed::Release { .. } if reply.body.only_approved => {
@@ -432,6 +436,9 @@ fn finished(state: &mut State, number: u64, out: &mut Vec<Action>) {
             let level = if failures.is_empty() { Level::Info } else { Level::Error };
             say_result(state, level, text, out);
         }
+    }
+    if run.items.iter().all(|item| matches!((&item.change.deed, &item.status), (Deed::Retry, Status::Done(_)))) {
+        state.queue.retry_said = Some(state.said);
     }
     refresh_after(state, &run, out);
 }

@@ -38,7 +38,7 @@ pub(super) fn noted(state: &mut State, held: &Held, out: &mut Vec<Action>) {
         Kind::Item => {
             touch(&mut state.fresh.queue, &state.queue.list, |item| item.id == target, true);
             if action == "ingest.reject" {
-                queue::rejected(state, target, held.index, field(&entry, &["data", "detail"]), out);
+                queue::rejected(state, target, held.index, field(&entry, &["data", "detail"]));
             }
         }
         Kind::Review => held_by(state, target, version, false),

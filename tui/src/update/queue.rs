@@ -146,7 +146,7 @@ fn again(state: &State, out: &mut Vec<Action>) {
     }
 }
 
-pub(super) fn take(state: &mut State, reply: Reply<Box<IngestPage>>, out: &mut Vec<Action>) {
+pub(super) fn take(state: &mut State, id: RequestId, reply: Reply<Box<IngestPage>>, out: &mut Vec<Action>) {
     state.queue.is_audited |= reply.log_index.is_some();
     state.queue.is_failing = false;
     let IngestPage { items, total, next_cursor, prev_cursor, intake } = *reply.body;
@@ -155,43 +155,45 @@ pub(super) fn take(state: &mut State, reply: Reply<Box<IngestPage>>, out: &mut V
     if let Some(status) = &mut state.health.status {
         status.ingest = intake;
     }
-    let came = outcomes(state, &items);
+    note_outcomes(state, &items, id);
     let before = state.queue.list.selected().map(|item| item.path.clone());
     if !state.queue.list.take(Page { items, total, next_cursor, prev_cursor }, state.now)
         && let Some(path) = before
     {
         say_gone(state, format!("{path} has left this list"), out);
     }
-    tell_outcomes(state, came, out);
     again(state, out);
 }
 
-/// What came of those that were tried again from here, as far as this page shows it.
-fn outcomes(state: &mut State, items: &[IngestItem]) -> Vec<(Level, String)> {
-    let mut came = Vec::new();
+/// Notes what came of those that were tried again from here, as far as a page shows it.
+fn note_outcomes(state: &mut State, items: &[IngestItem], asked: RequestId) {
     for item in items {
-        let outcome = state.queue.retried.get(&item.id).and_then(|retried| retried.outcome(item));
+        let outcome = state.queue.retried.get(&item.id).and_then(|retried| retried.outcome(item, asked));
         if let Some(outcome) = outcome {
             state.queue.retried.remove(&item.id);
-            came.push(outcome);
+            state.queue.came_to(outcome);
         }
     }
-    came
 }
 
 /// The log has that an item was rejected: if it was tried again from here, that is told, whichever screen is on show.
-pub(super) fn rejected(state: &mut State, id: &str, index: u64, why: &str, out: &mut Vec<Action>) {
+pub(super) fn rejected(state: &mut State, id: &str, index: u64, why: &str) {
     let is_since = |retried: &Retried| retried.index.is_some_and(|began| began < index);
     if state.queue.retried.get(id).is_some_and(is_since)
         && let Some(retried) = state.queue.retried.remove(id)
     {
-        let text = format!("{} was rejected again: {why}", retried.path);
-        tell_outcomes(state, vec![(Level::Error, text)], out);
+        state.queue.came_to((Level::Error, format!("{}: {why}", retried.rejected())));
     }
 }
 
-/// One message about all of them: the worst first, of many the first few.
-fn tell_outcomes(state: &mut State, mut came: Vec<(Level, String)>, out: &mut Vec<Action>) {
+/// One message about all of those that something came of: the worst first, of many the first few. What was just done stays
+/// on the message line for its time, unless that is the retry itself.
+pub(super) fn tell_outcomes(state: &mut State, out: &mut Vec<Action>) {
+    let is_of_retry = state.queue.retry_said == Some(state.said);
+    if state.message.is_some() && state.tells_result && !is_of_retry {
+        return;
+    }
+    let mut came = std::mem::take(&mut state.queue.came);
     came.sort_by_key(|(level, _)| match level {
         Level::Error => 0,
         Level::Warning => 1,

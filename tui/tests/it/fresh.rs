@@ -104,6 +104,23 @@ fn own_retry() {
     assert_eq!(message(&console), "");
 }
 
+/// What comes of an item waits until what was just done has been told, with its way back.
+#[test]
+fn own_retry_and_then_something_else() {
+    let message = |console: &Console| console.state.message.as_ref().map(|note| note.text.clone()).unwrap_or_default();
+    let mut console = Console::signed_in(80, 24, Registry { revision: 0, ..Registry::default() });
+    console.press("3").wait(400).press("5jry").wait(400);
+    console.press("1").wait(400).press("jDteam-nlp/ner-multi-998<Enter>");
+    assert!(message(&console).contains("u undo (8 s)"), "{}", console.screen());
+    log_item(&mut console, 0, Audited::IngestReject, 4);
+    log_item(&mut console, 1, Audited::IngestRetry, 5);
+    log(&mut console, 2, Audited::ModelDelete);
+    log_item(&mut console, 3, Audited::IngestReject, 5);
+    assert!(message(&console).contains("u undo (8 s)"), "{}", message(&console));
+    console.wait(9_000);
+    assert_eq!(message(&console), "notes.docx was rejected again: not the content of a model");
+}
+
 /// The count comes at once where the list was never looked at as well.
 #[test]
 fn own_upload_that_is_only_counted() {
