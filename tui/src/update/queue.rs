@@ -54,11 +54,11 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
         Command::Sort => {
             state.queue.sort = (state.queue.sort + 1) % SORTS.len();
             state.queue.descending = SORTS[state.queue.sort].0 == "state_since";
-            restart(state, false, out);
+            reorder(state, out);
         }
         Command::Reverse => {
             state.queue.descending = !state.queue.descending;
-            restart(state, false, out);
+            reorder(state, out);
         }
         Command::First | Command::Last if count.is_none() => restart(state, command == Command::Last, out),
         Command::First | Command::Last => say(state, Level::Warning, "that number is not near: PgDn goes on", out),
@@ -71,6 +71,12 @@ fn restart(state: &mut State, last: bool, out: &mut Vec<Action>) {
     state.fresh.queue.clear();
     let waiting = jump(&mut state.queue.list, last);
     cancel(state, waiting, out);
+}
+
+/// The list anew, in another order: what was looked at closer is no longer the selected one.
+fn reorder(state: &mut State, out: &mut Vec<Action>) {
+    state.queue.detail = None;
+    restart(state, false, out);
 }
 
 /// Opens the version that an item came to.

@@ -69,11 +69,11 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
         Command::Sort => {
             state.users.sort = (state.users.sort + 1) % SORTS.len();
             state.users.descending = SORTS[state.users.sort].0.ends_with("_at");
-            restart(state, false, out);
+            reorder(state, out);
         }
         Command::Reverse => {
             state.users.descending = !state.users.descending;
-            restart(state, false, out);
+            reorder(state, out);
         }
         _ => {}
     }
@@ -98,6 +98,12 @@ pub(super) fn follow_up(state: &mut State, out: &mut Vec<Action>) {
 fn restart(state: &mut State, last: bool, out: &mut Vec<Action>) {
     let waiting = jump(&mut state.users.list, last);
     cancel(state, waiting, out);
+}
+
+/// The list anew, in another order: who was looked at closer is no longer the selected one.
+fn reorder(state: &mut State, out: &mut Vec<Action>) {
+    state.users.detail = None;
+    restart(state, false, out);
 }
 
 pub(super) fn set_filter(state: &mut State, text: String, out: &mut Vec<Action>) {

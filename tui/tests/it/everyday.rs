@@ -733,6 +733,21 @@ fn sorting_by_a_click() {
     assert_eq!(message(&console), "the daemon has no order by SIZE");
 }
 
+/// In another order another row is at the top: what was open is left, so that no key is about a row that nobody chose.
+#[test]
+fn sorting_leaves_the_detail() {
+    for size in [(80, 24), (120, 40)] {
+        for keys in ["3|3j<Enter>|s", "3|3j<Enter>|S"] {
+            let console = at(size.0, size.1, keys);
+            assert_eq!(console.state.queue.detail, None, "{}", console.screen());
+        }
+        for keys in ["5|j<Enter>|s", "5|j<Enter>|S"] {
+            let console = at(size.0, size.1, keys);
+            assert_eq!(console.state.users.detail, None, "{}", console.screen());
+        }
+    }
+}
+
 /// `o` on what is held opens its item of the drop folder where that is among those that were read, else the version.
 #[test]
 fn from_what_is_held() {
