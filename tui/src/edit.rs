@@ -118,6 +118,13 @@ impl Line {
         true
     }
 
+    /// Takes a key; whether the text is another one by that. What only moves the cursor leaves it.
+    pub fn edits(&mut self, key: Key) -> bool {
+        // Every key that changes it makes it longer or shorter.
+        let octets = self.text.len();
+        self.key(key) && self.text.len() != octets
+    }
+
     fn left(&self) -> usize {
         self.before_cursor().char_indices().next_back().map_or(0, |(at, _)| at)
     }
@@ -160,6 +167,28 @@ mod tests {
                 assert!(line.key(key), "{typed}");
             }
             assert_eq!((line.text(), line.before_cursor()), (text, before), "{typed}");
+        }
+    }
+
+    /// Only what changes the text is an edit.
+    #[test]
+    fn edits() {
+        let mut line = Line::new("ab");
+        for (typed, edits) in [
+            ("<Left>", false),
+            ("<Home>", false),
+            ("<Backspace>", false),
+            ("<C-w>", false),
+            ("<Tab>", false),
+            ("<Delete>", true),
+            ("<End>", false),
+            ("c", true),
+            ("<C-u>", true),
+            ("<C-u>", false),
+        ] {
+            for key in keys(typed).unwrap() {
+                assert_eq!(line.edits(key), edits, "{typed}");
+            }
         }
     }
 

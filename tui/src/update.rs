@@ -871,12 +871,11 @@ fn filter_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
             state.filter = None;
             set_filter(state, before, out);
         }
-        _ => {
+        _ if filter.line.edits(key) => {
             filter.error = None;
-            if filter.line.key(key) {
-                out.push(Action::TimerSet { id: TimerId::Typing, after_ms: TYPING_MS });
-            }
+            out.push(Action::TimerSet { id: TimerId::Typing, after_ms: TYPING_MS });
         }
+        _ => {}
     }
 }
 

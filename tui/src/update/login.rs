@@ -160,17 +160,21 @@ pub(super) fn key(state: &mut State, key: Key, out: &mut Vec<Action>) {
 /// Takes a key into the field that the cursor is in.
 fn edit(form: &mut Login, key: Key) {
     let is_edited = match &mut form.code {
-        Some(code) if form.at_code => code.key(key),
-        _ if form.at_password => form.password.key(key),
+        Some(code) if form.at_code => code.edits(key),
+        _ if form.at_password => form.password.edits(key),
         _ => {
-            if matches!(key.code, Code::Char(_)) && !key.ctrl {
+            let is_typed = matches!(key.code, Code::Char(_)) && !key.ctrl;
+            let replaces = is_typed && form.is_proposed;
+            if is_typed {
                 form.replace_proposal();
             }
-            form.user.key(key)
+            let octets = form.user.text().len();
+            // A cursor in it makes it one's own.
+            form.is_proposed &= !form.user.key(key);
+            replaces || form.user.text().len() != octets
         }
     };
     if is_edited {
-        form.is_proposed = form.is_proposed && form.types();
         form.edited();
     }
 }
@@ -540,7 +544,7 @@ pub(super) fn new_password_key(state: &mut State, key: Key, out: &mut Vec<Action
             ask(state, call, out);
         }
         // What was wrong is being put right.
-        _ if form.line().key(key) => form.reason = None,
+        _ if form.line().edits(key) => form.reason = None,
         _ => {}
     }
 }
@@ -616,7 +620,7 @@ pub(super) fn factor_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
             form.reason = None;
             ask(state, call, out);
         }
-        _ if form.line.key(key) => form.reason = None,
+        _ if form.line.edits(key) => form.reason = None,
         _ => {}
     }
 }

@@ -818,10 +818,8 @@ pub(super) fn prompt_key(state: &mut State, key: Key, out: &mut Vec<Action>) {
                 (Err(_), None) => {}
             }
         }
-        _ => {
-            prompt.error = None;
-            prompt.line.key(key);
-        }
+        _ if prompt.line.edits(key) => prompt.error = None,
+        _ => {}
     }
 }
 

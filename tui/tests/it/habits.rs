@@ -360,3 +360,44 @@ fn times_in_details() {
     console.press("2").wait(400).press("V");
     assert!(console.shows("checkpoint at 14:03:11"), "{}", console.screen());
 }
+
+/// What was wrong with what was typed stays there while only the cursor moves, and goes with the first change.
+#[test]
+fn the_reason_stays_while_the_cursor_moves() {
+    let mut console = Console::new(Size { width: 80, height: 24 }, Registry::default());
+    console.begin(Credential::Ask);
+    console.registry.failure = Some(refused(ProblemType::BadCredentials));
+    console.registry.fails = |call| matches!(call, Call::Login { .. });
+    console.press("wrong<Enter>");
+    for key in ["<Left>", "<Home>", "<C-e>", "<Tab>", "<Left>", "<Tab>", "<Backspace>"] {
+        console.press(key);
+        assert!(console.shows("wrong user name or password"), "{key}: {}", console.screen());
+    }
+    console.press("x");
+    assert!(!console.shows("wrong user name or password"), "{}", console.screen());
+
+    let registry = Registry { must_change_password: true, ..Registry::default() };
+    let mut console = Console::new(Size { width: 80, height: 24 }, registry);
+    console.begin(Credential::Ask);
+    console.press("secret<Enter>one<Enter>other<Enter>");
+    for key in ["<Left>", "<Home>", "<Tab>", "<Left>"] {
+        console.press(key);
+        assert!(console.shows("the two new passwords differ"), "{key}: {}", console.screen());
+    }
+    console.press("x");
+    assert!(!console.shows("the two new passwords differ"), "{}", console.screen());
+
+    let registry = Registry { must_enrol_totp: true, ..Registry::default() };
+    let mut console = Console::new(Size { width: 80, height: 24 }, registry);
+    console.begin(Credential::Ask);
+    console.press("secret<Enter>");
+    console.registry.failure = Some(refused(ProblemType::BadCredentials));
+    console.registry.fails = |call| matches!(call, Call::EnrolTotp { .. });
+    console.press("wrong<Enter>");
+    let has_reason = |console: &Console| console.state.enrol.as_ref().is_some_and(|form| form.reason.is_some());
+    assert!(has_reason(&console), "{}", console.screen());
+    console.press("<Left><Home><End>");
+    assert!(has_reason(&console), "{}", console.screen());
+    console.press("x");
+    assert!(!has_reason(&console), "{}", console.screen());
+}
