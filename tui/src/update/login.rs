@@ -215,7 +215,8 @@ pub(super) fn logout(state: &mut State, out: &mut Vec<Action>) {
     forget_session(state);
     let user = state.who.take().map(|who| who.username);
     state.kept_of.take_if(|kept| Some(&*kept) == user.as_ref());
-    let form = Login::anew(&state.settings.user, Some("logged out".to_owned()));
+    let name = user.unwrap_or_else(|| state.settings.user.clone());
+    let form = Login::anew(&name, Some("logged out".to_owned()));
     show(state, form);
 }
 

@@ -96,6 +96,11 @@ fn logging_out() {
     assert!(console.others.contains(&Action::Logout));
     assert!(console.state.who.is_none() && console.state.models.list.is_empty());
     assert!(console.shows("logged out") && !console.shows("team-"));
+    // Who left is proposed, whoever it was begun as.
+    let mut console = self::console();
+    console.state.settings.user = "bob".into();
+    console.press(":logout<Enter>");
+    assert!(console.shows("alice") && !console.shows("bob"), "{}", console.screen());
 }
 
 /// Who comes after a session that was left is asked for the name, and what is typed takes the place of the last one; where the
