@@ -816,7 +816,8 @@ impl Change {
                 said.push("The new one is shown once, here; it must be changed at the next sign-in.".to_owned());
             }
             (Deed::Revoke, Some(Base::User(user))) => {
-                said.push(format!("{} at once; they can sign in again.", end(user.sessions.into())));
+                let then = if user.disabled { "they stay locked" } else { "they can sign in again" };
+                said.push(format!("{} at once; {then}.", end(user.sessions.into())));
                 if user.tokens > 0 {
                     said.push(format!("{} for good.", ends(user.tokens.into(), "API token")));
                 }

@@ -4,7 +4,7 @@ use common::client::Sweep;
 use ratatui::layout::{Position, Rect};
 
 use super::{centred, text_window};
-use crate::clean::{clean, wrap};
+use crate::clean::{clean, width, wrap};
 use crate::filter::shown;
 use crate::layout::Areas;
 use crate::state::State;
@@ -80,24 +80,28 @@ fn sheet(state: &State, areas: &Areas, confirm: &Confirm) -> Sheet {
     let gap = u16::from(!is_tight);
     let height = (rows(text.len()) + gap - 1).min(whole.height);
     let shown = usize::from(height.saturating_sub(asked + gap + 3));
-    let title = match (is_tight, shown) {
-        // Never a question without what it is about.
-        (true, 0) => brief(confirm),
-        (true, _) => format!("{} at {place}", title(confirm)),
-        (false, _) => title(confirm).to_owned(),
-    };
     // Where all the rest has room without it.
     if text.len() == shown + 1 && text.len() > 1 && text.last().is_some_and(|(line, _)| line == written) {
         text.pop();
     }
-    Sheet { text, title, whole, columns, height, shown, gap, asked }
+    let mut sheet = Sheet { text, title: String::new(), whole, columns, height, shown, gap, asked };
+    sheet.title = match is_tight {
+        // Never a question without what it is about.
+        true if shown == 0 || sheet.first(confirm.scroll) > 0 => {
+            let (brief, at) = (brief(confirm), format!(" at {place}"));
+            if width(&brief) + width(&at) <= room { brief + &at } else { brief }
+        }
+        true => format!("{} at {place}", title(confirm)),
+        false => title(confirm).to_owned(),
+    };
+    sheet
 }
 
 /// On the lower edge of the frame: that there is more of the text than is shown, and how to get there.
 fn mark(sheet: &Sheet, first: usize, inside: Rect, pen: &mut Pen<'_>) {
     let below = sheet.text.len().saturating_sub(first + sheet.shown);
     let words = match (first, below) {
-        _ if sheet.shown == 0 => return,
+        _ if sheet.shown == 0 => format!(" {} more ", sheet.text.len()),
         (0, 0) => return,
         (0, below) => format!(" PgDn {below} more "),
         (above, 0) => format!(" PgUp {above} more "),

@@ -6,7 +6,7 @@ use common::problem::ProblemType;
 use common::role::Role;
 use jiff::tz::TimeZone;
 use tui::action::{Action, Call, FilePurpose, Report};
-use tui::event::EventKind;
+use tui::event::{EventKind, Size};
 use tui::state::deeds::{Deed, Object};
 use tui::state::dialog::Dialog;
 use tui::state::{Level, Screen};
@@ -102,12 +102,31 @@ fn long_questions() {
     console.press("fine<PgDn>");
     assert!(console.shows("PgUp 3 more") && console.shows(last), "{}", console.screen());
     assert!(console.shows("Reason fine") && !console.shows("Release version"), "{}", console.screen());
+    // What it is about is said wherever in its text one is.
+    assert!(console.shows("Release team-nlp/asr-large:50"), "{}", console.screen());
     console.press("<PgDn><Enter>team<PgUp>");
     assert!(console.shows("Release version") && console.shows("PgDn 3 more"), "{}", console.screen());
     console.press("<PgDn>-nlp/asr-large:50<Enter>");
     assert!(message(&console).contains("team-nlp/asr-large:50"), "{}", console.screen());
     // Where all of it is to be seen there is no mark.
     assert!(!whole.contains("PgDn"), "{whole}");
+    // Where nothing of it has room, that is said.
+    let mut console = at(40, 12, "4|j");
+    console.press("A").feed(EventKind::Resize(Size { width: 40, height: 7 }));
+    let screen = console.screen();
+    assert!(screen.contains("Release team-nlp/asr-large:50") && screen.contains(" 8 more "), "{screen}");
+}
+
+/// Whoever is locked stays so when their sessions are ended.
+#[test]
+fn ending_the_sessions_of_a_locked_user() {
+    let screen = at(100, 30, "5").press("E").screen();
+    assert!(screen.contains("they can sign in again") && !screen.contains("they stay locked"), "{screen}");
+    let mut console = at(100, 30, "5");
+    let eve = console.state.users.list.rows().find(|user| user.username.as_str() == "eve").unwrap().id.clone();
+    assert!(console.state.users.list.select(&eve));
+    let screen = console.press("E").screen();
+    assert!(screen.contains("they stay locked") && !screen.contains("sign in again"), "{screen}");
 }
 
 /// Where a release takes two, the first is told to be an approval.
