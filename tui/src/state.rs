@@ -323,12 +323,15 @@ pub struct Note {
 pub enum Cause {
     /// A key that did not do what it is for. It is over once that works, or something else is done; moving in a list is nothing.
     Key(Command),
-    /// A request that failed. It is over once the same is answered, or anything, where nobody was reached.
+    /// A request that failed. It is over once the same is answered, or anything, where nobody was reached: what was asked
+    /// afterwards.
     Request {
         /// Its name.
         name: &'static str,
-        /// Nobody was reached.
+        /// Nobody was reached, and all that was asked then is asked again.
         is_away: bool,
+        /// The first request that was made afterwards.
+        since: RequestId,
     },
 }
 

@@ -290,15 +290,16 @@ fn say_for(state: &mut State, level: Level, text: impl Into<String>, after_ms: u
     (state.cause, state.tells_result) = (None, false);
 }
 
-/// Says that a request failed, until the same is answered.
-fn say_failed(state: &mut State, name: &'static str, error: &ClientError, text: String, out: &mut Vec<Action>) {
+/// Says that a request failed, until the same is answered that is asked from now on; where `is_away`, until anything is.
+fn say_failed(state: &mut State, name: &'static str, is_away: bool, text: String, out: &mut Vec<Action>) {
     say(state, Level::Error, text, out);
-    state.cause = Some(Cause::Request { name, is_away: is_away(error) });
+    state.cause = Some(Cause::Request { name, is_away, since: RequestId(state.next_id) });
 }
 
-/// A request is answered: that it failed before is no longer so.
-fn answered(state: &mut State, answered: &'static str, out: &mut Vec<Action>) {
-    if let Some(Cause::Request { name, is_away }) = state.cause
+/// A request is answered: that one failed before it was sent is no longer so.
+fn answered(state: &mut State, id: RequestId, answered: &'static str, out: &mut Vec<Action>) {
+    if let Some(Cause::Request { name, is_away, since }) = state.cause
+        && id >= since
         && (is_away || name == answered)
     {
         leave_behind(state, out);
@@ -988,7 +989,7 @@ fn reply(state: &mut State, id: RequestId, result: Result<Answer, ClientError>, 
     }
     state.offline = matches!(result, Err(ref error) if is_away(error));
     if result.is_ok() {
-        answered(state, asked.call.name(), out);
+        answered(state, id, asked.call.name(), out);
     }
     if let Err(error) = &result
         && error.status() == Some(403)
@@ -1148,6 +1149,8 @@ fn failed(state: &mut State, id: RequestId, asked: Asked, error: &ClientError, o
         return;
     }
     let (why, name) = (sentence(error), asked.call.name());
+    // Nothing asks for it again by itself: that it failed is told nowhere else.
+    let is_once = matches!(asked.call, Call::Position(_));
     match asked.call {
         Call::Log(call) => return tail::failed(state, call, error, out),
         Call::Models(_) if marks::failed(state, id, &why, out) => return,
@@ -1205,7 +1208,7 @@ fn failed(state: &mut State, id: RequestId, asked: Asked, error: &ClientError, o
     if error.problem_type() == Some(ProblemType::SecondFactorEnrolment) {
         return login::demand_factor(state);
     }
-    say_failed(state, name, error, why, out);
+    say_failed(state, name, is_away(error) && !is_once, why, out);
 }
 
 fn fail<R: Row>(list: &mut Window<R>, id: RequestId, why: &str) {

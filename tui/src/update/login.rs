@@ -7,7 +7,7 @@ use common::problem::ProblemType;
 use common::role::Role;
 
 use super::copy::CLIPBOARD_OFF;
-use super::{ask, course, say, say_failed, send_parked, sentence};
+use super::{ask, course, is_away, say, say_failed, send_parked, sentence};
 use crate::action::{Action, Call, TimerId};
 use crate::config::Credential;
 use crate::edit::Line;
@@ -395,7 +395,7 @@ pub(super) fn failed(state: &mut State, asked: &Asked, error: &ClientError, out:
             let after_ms = RENEW_AGAIN_MS.max(asked_ms.min(RENEW_AGAIN_MS_MAX));
             out.push(Action::TimerSet { id: TimerId::Refresh, after_ms });
             fail_parked(state, error, &why, out);
-            say_failed(state, asked.call.name(), error, why, out);
+            say_failed(state, asked.call.name(), is_away(error), why, out);
         }
         Call::Me if error.status() == Some(401) && state.who.is_none() => {
             open_unasked(state, format!("the token was refused: {}", sentence_short(error)));
@@ -414,7 +414,7 @@ pub(super) fn failed(state: &mut State, asked: &Asked, error: &ClientError, out:
         }
         _ => {
             state.renewing = false;
-            say_failed(state, asked.call.name(), error, format!("{why}; C-r tries again"), out);
+            say_failed(state, asked.call.name(), is_away(error), format!("{why}; C-r tries again"), out);
         }
     }
 }

@@ -247,6 +247,35 @@ fn messages_go_with_their_cause() {
     console.wait(20_000);
     assert!(!console.state.offline && message(&console).is_empty(), "{}", console.screen());
 
+    // What was asked before that is no sign that it is over.
+    let mut console = self::console();
+    console.hold = true;
+    console.press("3").wait(400).press("5").wait(400);
+    let held = std::mem::take(&mut console.held);
+    let (first, others) = held.split_first().unwrap();
+    assert!(!others.is_empty(), "{held:?}");
+    let cause = "connection refused".to_owned();
+    let away = ClientError::Offline { address: "127.0.0.1:8000".into(), cause };
+    console.registry.failure = Some(away.clone());
+    console.answer(first.0, first.1.clone());
+    console.registry.failure = None;
+    for (id, call) in others {
+        console.answer(*id, call.clone());
+        assert!(message(&console).contains("connection refused"), "{call:?}: {}", console.screen());
+    }
+    console.release().wait(20_000);
+    assert_eq!(message(&console), "", "{}", console.screen());
+    // What nobody asks for again is told until it is asked again.
+    let mut console = self::console();
+    console.press("2").wait(400);
+    console.registry.failure = Some(away);
+    console.registry.fails = |call| matches!(call, Call::Position(_));
+    console.press("t12:00<Enter>").wait(20_000);
+    assert!(message(&console).contains("connection refused"), "{}", console.screen());
+    console.registry.failure = None;
+    console.press(":<Esc>t12:00<Enter>");
+    assert!(!message(&console).contains("connection refused"), "{}", console.screen());
+
     let mut console = self::console();
     console.press("U");
     assert!(message(&console).contains("is not deleted"), "{}", message(&console));
