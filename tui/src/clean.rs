@@ -180,7 +180,7 @@ pub fn cut_target(text: &str, columns: usize) -> String {
     let Some((namespace, rest)) = text.split_once('/').filter(|_| width(text) > columns) else {
         return cut_inside(text, columns);
     };
-    let (name, version) = rest.split_at(rest.rfind(' ').unwrap_or(rest.len()));
+    let (name, version) = rest.split_at(version_at(rest));
     let room = columns.saturating_sub(width(version) + 1);
     let least = width(name).min(NAME_COLUMNS);
     let most = room.saturating_sub(least);
@@ -195,6 +195,12 @@ pub fn cut_target(text: &str, columns: usize) -> String {
     let namespace = cut(namespace, of_namespace);
     let name = cut_inside(name, room - width(&namespace));
     format!("{namespace}/{name}{version}")
+}
+
+/// Where a version begins behind a name, such as ` v12`; the end where there is none: the path of a file may have blanks too.
+fn version_at(text: &str) -> usize {
+    let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|octet| octet.is_ascii_digit());
+    text.rfind(" v").filter(|at| is_number(&text[at + 2..])).unwrap_or(text.len())
 }
 
 /// The words of a text, parted by single blanks. A number with its digits in groups, such as `10 000`, is one word.
@@ -301,6 +307,8 @@ mod tests {
             ("team-nlp/asr v2", 7, "asr v2"),
             ("user somebody-with-a-name", 16, "user so~h-a-name"),
             ("team-nlp/asr v2", 0, ""),
+            ("item incoming/my model of the whole team.safetensors", 24, "incoming/my mod~etensors"),
+            ("incoming/weights version", 20, "incoming/weig~ersion"),
         ] {
             assert_eq!(cut_target(text, columns), shown, "{text} in {columns}");
         }
