@@ -81,7 +81,7 @@ fn rows_of(command: &str) -> (&'static [Kind], Option<usize>) {
         "models" | "quarantine" => (&[Kind::Models], None),
         "users" | "tail" => (&[Kind::Users], None),
         // Further words may be a reason.
-        "audit" => (&[Kind::Users], Some(0)),
+        "audit" | "entries" => (&[Kind::Users], Some(0)),
         _ => find(command).map_or((&[], None), Act::rows),
     }
 }
@@ -633,7 +633,15 @@ fn words(line: &str) -> Result<Vec<String>, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::words;
+    use super::{rows_of, words};
+
+    /// A command takes the rows of the same lists by each of its names.
+    #[test]
+    fn rows_by_any_name() {
+        let of_entries = rows_of("entries");
+        assert!(!of_entries.0.is_empty());
+        assert_eq!(of_entries, rows_of("audit"));
+    }
 
     #[test]
     fn lines() {
