@@ -419,11 +419,13 @@ fn version_cells(row: &VersionInfo) -> [String; 8] {
 }
 
 fn user_cells(user: &User) -> [String; 6] {
-    let state = match (user.disabled, user.must_change_password) {
+    let state = match (user.disabled, &user.locked_until) {
         (true, _) => "locked",
-        (false, _) if user.kind != UserKind::Person => user.kind.as_str(),
-        (false, true) => "must change",
-        (false, false) => "active",
+        // Not by anybody, and not for long.
+        (false, Some(_)) => "held off",
+        (false, None) if user.kind != UserKind::Person => user.kind.as_str(),
+        (false, None) if user.must_change_password => "must change",
+        (false, None) => "active",
     };
     [
         user.username.to_string(),
@@ -517,9 +519,30 @@ mod tests {
     use common::api::{AuditRow, IngestItem, VersionInfo};
     use serde_json::json;
 
-    use super::{Listing, QUEUE, Row, VERSIONS, entry_line, item_cells, version_cells};
+    use super::{Listing, QUEUE, Row, VERSIONS, entry_line, item_cells, user_cells, version_cells};
     use crate::cli::columns::{head, row};
     use crate::export::Kind;
+
+    /// Whether somebody can sign in now, in a word.
+    #[test]
+    fn states_of_users() {
+        for (disabled, locked_until, must_change, kind, state) in [
+            (false, None, false, "person", "active"),
+            (false, None, true, "person", "must change"),
+            (false, Some("2026-07-22T12:18:11.000Z"), false, "person", "held off"),
+            (false, Some("2026-07-22T12:18:11.000Z"), true, "person", "held off"),
+            (true, Some("2026-07-22T12:18:11.000Z"), false, "person", "locked"),
+            (false, None, false, "service", "service"),
+        ] {
+            let user = json!({
+                "id": "01J3Z800000000000000000001", "username": "carol", "kind": kind, "role": "viewer", "grants": [],
+                "disabled": disabled, "must_change_password": must_change, "totp": false, "sessions": 0, "tokens": 0,
+                "created_at": "", "updated_at": "", "last_login_at": null, "failed_logins": 0,
+                "locked_until": locked_until,
+            });
+            assert_eq!(user_cells(&serde_json::from_value(user).unwrap())[2], state);
+        }
+    }
 
     /// On a terminal of 80 columns there is room for who did it, what it is about and what came of it; in a pipe all is written
     /// in full.
