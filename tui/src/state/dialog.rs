@@ -114,6 +114,8 @@ pub struct Confirm {
     pub form: Option<Box<Form>>,
     /// All that match a query, in place of things named one by one.
     pub sweep: Option<Sweeping>,
+    /// The tokens it was asked from: whose, and which was selected.
+    pub tokens: Option<(String, usize)>,
 }
 
 /// A question about all models that match.

@@ -16,8 +16,8 @@ pub const TOKENS_MAX: u32 = 200;
 pub struct Tokens {
     /// Whose.
     pub user: String,
-    /// Whether that is a service account, for which others make them.
-    pub is_service: bool,
+    /// Whether that is a service account, for which others make them; none until it is known.
+    pub is_service: Option<bool>,
     /// What is known of them; none until they are read.
     pub rows: Option<Vec<ApiToken>>,
     /// Live sessions, where this user may know them.

@@ -97,6 +97,7 @@ pub(super) fn open(state: &mut State, changes: Vec<Change>, out: &mut Vec<Action
         scroll: 0,
         form: None,
         sweep: None,
+        tokens: None,
     };
     state.dialog = Some(Dialog::Confirm(Box::new(confirm)));
     read_on(state, out);
@@ -138,6 +139,7 @@ pub(super) fn open_sweep(state: &mut State, sweep: Sweep, out: &mut Vec<Action>)
         scroll: 0,
         form: None,
         sweep: Some(sweeping),
+        tokens: None,
     };
     state.dialog = Some(Dialog::Confirm(Box::new(confirm)));
 }
@@ -219,6 +221,9 @@ fn close(state: &mut State, out: &mut Vec<Action>) {
         let asked = confirm.sweep.and_then(|sweeping| sweeping.asked);
         for id in confirm.reading.into_keys().chain(asked) {
             cancel(state, Some(id), out);
+        }
+        if let Some(place) = confirm.tokens {
+            super::tokens::open_again(state, place, out);
         }
         say(state, Level::Info, "nothing was done", out);
     }

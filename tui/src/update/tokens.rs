@@ -29,7 +29,7 @@ pub(super) fn open(state: &mut State, user: String, out: &mut Vec<Action>) {
     let sessions = may_see.then(|| ask(state, Call::User(user.clone()), out));
     let waits = [Some(tokens), sessions];
     let row = state.users.list.rows().find(|row| row.username.as_str() == user);
-    let is_service = row.is_some_and(|row| row.kind == UserKind::Service);
+    let is_service = row.map(|row| row.kind == UserKind::Service);
     state.overlay = None;
     state.dialog = Some(Dialog::Tokens(Box::new(Tokens {
         user,
@@ -61,7 +61,7 @@ pub(super) fn reply(state: &mut State, id: RequestId, result: &Result<Answer, Cl
         }
         Ok(Answer::User(reply)) => {
             let UserInfo { user, live_sessions, .. } = &*reply.body;
-            tokens.is_service = user.kind == UserKind::Service;
+            tokens.is_service = Some(user.kind == UserKind::Service);
             tokens.sessions = Some(live_sessions.clone());
         }
         Ok(_) => {}
@@ -131,11 +131,17 @@ pub(crate) fn token_access(state: &State, act: TokenAct) -> Access {
         return Access::NotNow("nobody is signed in".to_owned());
     };
     let is_own = who.username == tokens.user;
-    let makes = matches!(act, TokenAct::Make | TokenAct::Rotate) && !tokens.is_service;
+    let makes = matches!(act, TokenAct::Make | TokenAct::Rotate) && tokens.is_service != Some(true);
     let needs_session = (makes && is_own) || !who.has(Permission::UserManage);
     let label = who.api_token.as_ref().filter(|_| needs_session);
     match (act, label) {
         (TokenAct::EndAll, _) => may(state, Some(Permission::UserManage), true),
+        _ if makes && !is_own && tokens.is_service.is_none() && who.has(Permission::UserManage) => {
+            Access::NotNow(match tokens.waits[1] {
+                Some(_) => format!("whether {} is a service account is being read", tokens.user),
+                None => format!("whether {} is a service account is not known: it was not read", tokens.user),
+            })
+        }
         _ if makes && !is_own => {
             Access::NotAllowed(format!("{} alone makes tokens of {}: with K", tokens.user, tokens.user))
         }
@@ -159,7 +165,19 @@ fn begin(state: &mut State, act: TokenAct, user: String, out: &mut Vec<Action>) 
         (TokenAct::Revoke, Some(token)) => Change::new(token, Deed::RevokeToken),
         (TokenAct::Rotate | TokenAct::Revoke, None) => return,
     };
+    let place = shown(state).map(|tokens| (tokens.user.clone(), tokens.selected));
     confirm::open(state, vec![change], out);
+    if let Some(Dialog::Confirm(confirm)) = &mut state.dialog {
+        confirm.tokens = place;
+    }
+}
+
+/// Back from a question about them that was answered with no.
+pub(super) fn open_again(state: &mut State, (user, selected): (String, usize), out: &mut Vec<Action>) {
+    open(state, user, out);
+    if let Some(tokens) = shown(state) {
+        tokens.selected = selected;
+    }
 }
 
 fn object(token: &ApiToken) -> Object {

@@ -264,6 +264,33 @@ fn one_time_password() {
     assert!(!console.shows("abcde-fghjk"));
 }
 
+/// Whose tokens they are isn't said before it is known.
+#[test]
+fn tokens_of_whom_is_not_known_yet() {
+    // As after something was done to one, with the list of users read anew meanwhile.
+    let unknown = |console: &mut Console| match &mut console.state.dialog {
+        Some(Dialog::Tokens(tokens)) => tokens.is_service = None,
+        other => panic!("{other:?}"),
+    };
+    let mut console = console();
+    console.press("5").wait(400).press("j");
+    console.hold = true;
+    console.press("T");
+    unknown(&mut console);
+    console.press("a");
+    assert_eq!(message(&console), "a: whether bob is a service account is being read");
+    console.release().press("a");
+    assert!(message(&console).contains("bob alone makes tokens of bob"), "{}", message(&console));
+    let mut console = self::console();
+    console.press("5").wait(400).press("j");
+    console.registry.failure = Some(refused(ProblemType::Unavailable));
+    console.registry.fails = |call| matches!(call, Call::User(_));
+    console.press("T");
+    unknown(&mut console);
+    console.press("a");
+    assert_eq!(message(&console), "a: whether bob is a service account is not known: it was not read");
+}
+
 /// Tokens of a user lie over the screen; what is done to one is asked about by its label, and a new one is shown once.
 #[test]
 fn tokens() {
@@ -276,6 +303,13 @@ fn tokens() {
     let all = sent(&console);
     assert!(matches!(&all[..], [(Object::Token { id, .. }, Deed::RevokeToken, _, _)] if id == "06cfb8938p4tqkff"));
     assert!(console.shows("API tokens of bob"), "they are shown again: {}", console.screen());
+    // Whoever says no to a question is back where it was asked.
+    for keys in ["D", "E"] {
+        console.press(keys);
+        assert!(console.shows("Esc leaves") || console.shows("Esc leave"), "{}", console.screen());
+        console.press("<Esc>");
+        assert!(console.shows("API tokens of bob") && console.shows("06cfb8938p4tqkff"), "{}", console.screen());
+    }
     // Those of a person are made by that person alone.
     assert!(console.shows("(a make one)"), "{}", console.screen());
     console.press("a");
