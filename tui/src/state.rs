@@ -441,6 +441,8 @@ pub struct State {
     pub renewing: bool,
     /// How many tokens there were so far.
     pub tokens: u64,
+    /// What this user may do is read again once something is answered: they asked for what there is now.
+    pub rights_due: bool,
     /// Whether the last request found nobody.
     pub offline: bool,
     /// Screens that were not on show since the daemon was away: what failed there is not read again yet.
@@ -586,6 +588,7 @@ impl State {
             enrol: None,
             renewing: false,
             tokens: 0,
+            rights_due: false,
             offline: false,
             missed: Vec::new(),
             screen: Screen::Models,

@@ -208,6 +208,7 @@ fn ask(state: &mut State, call: Call, out: &mut Vec<Action>) -> RequestId {
     }
     let id = RequestId(state.next_id);
     state.next_id += 1;
+    state.rights_due &= call != Call::Me;
     let asked = Asked { call, at: state.now, again: false, token: state.tokens };
     let waits = state.renewing || state.login.is_some();
     if waits && !asked.call.is_sign_in() && !matches!(asked.call, Call::Me | Call::Reach) {
@@ -737,6 +738,7 @@ fn refresh(state: &mut State, out: &mut Vec<Action>) {
         }
         return;
     }
+    state.rights_due = true;
     match state.screen {
         Screen::Models => models::refresh(state, out),
         Screen::Audit => audit::refresh(state, out),
@@ -990,6 +992,10 @@ fn reply(state: &mut State, id: RequestId, result: Result<Answer, ClientError>, 
     state.offline = matches!(result, Err(ref error) if is_away(error));
     if result.is_ok() {
         answered(state, id, asked.call.name(), out);
+        // Where somebody answers: a second failure would say nothing new.
+        if state.rights_due && state.who.is_some() && !state.renewing && state.login.is_none() {
+            ask(state, Call::Me, out);
+        }
     }
     if let Err(error) = &result
         && error.status() == Some(403)

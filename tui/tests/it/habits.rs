@@ -3,6 +3,7 @@
 
 use common::client::ClientError;
 use common::problem::ProblemType;
+use common::role::Role;
 use tui::action::{Action, Call, LogCall};
 use tui::config::Credential;
 use tui::event::{EventKind, Gesture, Mouse, Size};
@@ -429,4 +430,19 @@ fn the_reason_stays_while_the_cursor_moves() {
     assert!(has_reason(&console), "{}", console.screen());
     console.press("x");
     assert!(!has_reason(&console), "{}", console.screen());
+}
+
+/// After `C-r` the first key is judged by what the user may do now.
+#[test]
+fn rights_are_read_again_by_hand() {
+    let mut console = Console::signed_in(100, 30, Registry { role: Role::Viewer, ..Registry::default() });
+    console.wait(200).press("D");
+    assert!(message(&console).contains("model.delete"), "{}", message(&console));
+    console.registry.role = Role::Admin;
+    let (asked, before) = (console.count("GET /me"), console.calls.len());
+    console.press("<C-r>");
+    assert_eq!(console.count("GET /me"), asked + 1);
+    assert!(console.calls.len() <= before + 3, "{:?}", &console.calls[before..]);
+    console.press("D");
+    assert!(console.shows("Type the name"), "{}", console.screen());
 }
