@@ -46,8 +46,12 @@ pub(super) fn command(state: &mut State, command: Command, count: Option<u64>, o
         (Command::In, _) if state.audit.list.selected().is_some() => state.audit.detail = Some(0),
         (Command::SameActor, _) => {
             if let Some(row) = state.audit.list.selected() {
-                let filter = format!("actor:{}", row.actor());
+                let (index, filter, before) = (row.index, format!("actor:{}", row.actor()), state.audit.filter.clone());
                 narrow(state, filter, out);
+                // Whoever stopped at an entry stays there: it is among these.
+                if !state.audit.follow && state.audit.filter != before {
+                    jump(state, index, out);
+                }
             }
         }
         (Command::OpenTarget, _) => open_target(state, out),

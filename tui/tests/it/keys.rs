@@ -236,6 +236,27 @@ fn filtering_the_log() {
     assert!(matches!(console.calls.last(), Some(Call::Audit(query)) if query.actor == "svc-ci"));
 }
 
+/// Whoever has stopped at an entry stays there when only those of its actor are shown; `G` leads to the newest of them.
+#[test]
+fn only_this_actor_from_here() {
+    let mut console = audit(Registry::default());
+    let selected = |console: &Console| console.state.audit.list.selected().map(|line| line.index);
+    console.press("5000G").wait(400).press("kk").wait(400);
+    let (before, asked) = (selected(&console), console.count("GET /audit-logs"));
+    assert_eq!(before, Some(4_998), "{}", console.screen());
+    console.press("a").wait(400);
+    assert_eq!((selected(&console), console.count("GET /audit-logs")), (before, asked + 1), "{}", console.screen());
+    let actor = console.state.audit.list.selected().unwrap().actor().to_owned();
+    assert!(console.state.audit.list.rows().all(|line| line.actor() == actor));
+    console.press("G").wait(400);
+    assert!(selected(&console) > Some(9_990), "{}", console.screen());
+    // Whoever follows the newest ones goes on with the newest.
+    let mut console = audit(Registry::default());
+    console.state.audit.follow = true;
+    console.press("a").wait(400);
+    assert!(selected(&console) > Some(9_990), "{}", console.screen());
+}
+
 #[test]
 fn an_entry_has_all_its_fields() {
     let mut console = audit(Registry::default());
