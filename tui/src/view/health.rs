@@ -27,7 +27,15 @@ pub(super) fn status(state: &State) -> (String, Option<(String, Tone)>) {
         Some(status) => {
             let build = &status.build;
             let verdict = verdict_words(&health.checks(state.times(), state.skew_seconds));
-            format!("Health   {verdict}   {} {}, up {}", build.name, build.version, duration(status.uptime_seconds))
+            // What was read last says nothing of a daemon that isn't there.
+            match (state.offline, &health.failed) {
+                (true, _) => format!("Health   NOT REACHED; it was {verdict}   {} {}", build.name, build.version),
+                (false, Some(_)) => format!("Health   NOT READ; it was {verdict}   {} {}", build.name, build.version),
+                (false, None) => {
+                    let up = duration(status.uptime_seconds);
+                    format!("Health   {verdict}   {} {}, up {up}", build.name, build.version)
+                }
+            }
         }
         None => "Health".to_owned(),
     };
