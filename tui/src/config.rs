@@ -175,7 +175,7 @@ pub struct Connection {
     pub log_key: Option<String>,
 }
 
-/// Any word; a shell completes the first one, which says what is done.
+/// Any word; a shell offers those that say what is done.
 #[derive(Debug, Clone)]
 struct ActWord;
 

@@ -218,6 +218,9 @@ struct Work {
 /// was given back after it was taken is for another request.
 enum Over {
     Unauthenticated,
+    PasswordChangeRequired,
+    EnrolmentRequired,
+    Forbidden(Permission),
     Full(String),
     Unavailable,
 }
@@ -226,6 +229,9 @@ impl Over {
     fn of(error: &RegistryError) -> Option<Self> {
         match error {
             RegistryError::Unauthenticated => Some(Self::Unauthenticated),
+            RegistryError::PasswordChangeRequired => Some(Self::PasswordChangeRequired),
+            RegistryError::EnrolmentRequired => Some(Self::EnrolmentRequired),
+            RegistryError::Forbidden { permission } => Some(Self::Forbidden(*permission)),
             RegistryError::AuditFull(why) => Some(Self::Full(why.clone())),
             RegistryError::AuditUnavailable | RegistryError::AuditUnknown(_) => Some(Self::Unavailable),
             _ => None,
@@ -235,6 +241,9 @@ impl Over {
     fn refusal(&self) -> RegistryError {
         match self {
             Self::Unauthenticated => RegistryError::Unauthenticated,
+            Self::PasswordChangeRequired => RegistryError::PasswordChangeRequired,
+            Self::EnrolmentRequired => RegistryError::EnrolmentRequired,
+            Self::Forbidden(permission) => RegistryError::Forbidden { permission: *permission },
             Self::Full(why) => RegistryError::AuditFull(why.clone()),
             Self::Unavailable => RegistryError::AuditUnavailable,
         }

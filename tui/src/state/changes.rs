@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::action::RequestId;
 use crate::event::Moment;
-use crate::state::deeds::{Change, Deed, Seen};
+use crate::state::deeds::{Change, Seen};
 use crate::state::dialog::Form;
 
 /// Milliseconds for which `u` is offered.
@@ -60,32 +60,11 @@ pub struct Item {
     pub was_changed: bool,
     /// What came of it is an approval only: others must approve too.
     pub only_approved: bool,
-    /// It was sent once more as nobody had answered, and was refused for this: either it had come true by the first time, or it
-    /// can't any more.
-    pub refused_again: Option<String>,
     /// How it stands.
     pub status: Status,
 }
 
 impl Item {
-    /// Whether it may be sent once more where nobody has answered: of two requests one comes true at most, as each is made for what
-    /// the thing was before, or is refused where it is done already.
-    pub fn comes_true_once(&self) -> bool {
-        let has_tag = self.base.as_ref().is_some_and(|(_, etag)| etag.is_some());
-        match self.change.deed {
-            Deed::Alias { .. }
-            | Deed::Edit { .. }
-            | Deed::Delete
-            | Deed::Role(_)
-            | Deed::Grants(_)
-            | Deed::Lock(_)
-            | Deed::DeliverTo(_)
-            | Deed::RevokeToken => has_tag,
-            Deed::Retry | Deed::Discard { .. } | Deed::Pause { .. } | Deed::Resume { .. } => true,
-            _ => false,
-        }
-    }
-
     /// The request it waits for.
     pub fn waits_for(&self) -> Option<RequestId> {
         match &self.status {
@@ -184,10 +163,10 @@ pub struct Changes {
     pub jobs: BTreeMap<RequestId, Running>,
     /// Whether leaving with work under way was asked about.
     pub leaving: bool,
-    /// The next run's number. No run of this process has the number of another one, whoever's it is.
+    /// The next run's number. It goes on over sessions, as answers to an earlier one may still come.
     pub next_run: u64,
-    /// The next idempotency key's number. It is never that of another change: the daemon would answer with what became of that
-    /// one, and a one-time password would be the same.
+    /// The next idempotency key's number. It is never that of another change sent by the same worker, whose seed it goes with: the
+    /// daemon would answer with what became of that one, and a one-time password would be the same.
     pub next_key: u64,
     /// What `u` would do.
     pub undo: Option<Undo>,

@@ -21,6 +21,13 @@ use crate::time::{counted, seconds};
 
 /// First wait before looking for what became of a change, in milliseconds; doubled each time.
 const LOOK_AGAIN_MS: u64 = 1_000;
+/// How often it is looked again at a thing that was not changed yet: for some fifteen seconds in all.
+const LOOKS_MAX: u32 = 3;
+/// What is said then.
+const NOT_YET: &str =
+    "it has not happened by now; a slow daemon may still do it: look at it before it is asked for again";
+/// And where looking does not tell.
+const UNTOLD: &str = "it can't be told whether it happened: look at it before it is asked for again";
 /// Longest such wait.
 const LOOK_AGAIN_MS_MAX: u64 = 30_000;
 /// What became of a token whose answer got lost.
@@ -48,16 +55,7 @@ fn enter(state: &mut State, changes: Vec<Wanted>, is_undo: bool) -> u64 {
         .map(|(change, base, guard)| {
             let key = state.changes.next_key;
             state.changes.next_key += 1;
-            Item {
-                change,
-                base,
-                key,
-                guard,
-                was_changed: false,
-                only_approved: false,
-                refused_again: None,
-                status: Status::Waiting,
-            }
+            Item { change, base, key, guard, was_changed: false, only_approved: false, status: Status::Waiting }
         })
         .collect();
     // The oldest that are over are forgotten, however many are under way.
@@ -160,34 +158,39 @@ pub(super) fn reply(
 }
 
 /// What a thing is now, of which it is not known whether it was changed. That it isn't yet does not say that it won't be: the request
-/// may lie before a daemon that is slow. So it is sent once more, where one of the two can come true at most.
+/// may lie before a daemon that is slow. So it is looked at a few times, and no more is said than was seen.
 fn looked(state: &mut State, number: u64, place: usize, item: &Item, now: &Reply<Base>, out: &mut Vec<Action>) {
+    let Status::Unknown { why, tries, .. } = &item.status else { return };
     let before = item.base.as_ref().map(|(base, _)| base);
-    let status = match (item.change.came_true(before, &now.body), &item.refused_again) {
-        (Some(true), _) => Status::Done(index_of(now.etag.as_deref())),
-        (Some(false), Some(why)) => Status::Failed(format!("it did not happen: {why}")),
-        (Some(false), None) if item.comes_true_once() => {
-            let Status::Unknown { why, tries, .. } = item.status.clone() else { return };
-            let if_match = item.base.as_ref().and_then(|(_, etag)| etag.clone());
-            let id = ask(state, Call::Change { change: Box::new(item.change.clone()), if_match, key: item.key }, out);
-            Status::Unknown { why, tries, asked: Some(id) }
+    let status = match item.change.came_true(before, &now.body) {
+        Some(true) => Status::Done(index_of(now.etag.as_deref())),
+        Some(false) if *tries < LOOKS_MAX => {
+            look_later(*tries + 1, out);
+            Status::Unknown { why: why.clone(), tries: *tries + 1, asked: None }
         }
-        (Some(false), None) => Status::Failed(
-            "it has not happened so far, and still may: look at it again before it is asked for again".to_owned(),
-        ),
-        (None, _) => {
-            Status::Failed("it can't be told whether it happened: look at it before it is asked for again".to_owned())
-        }
+        Some(false) => Status::Failed(NOT_YET.to_owned()),
+        None => Status::Failed(UNTOLD.to_owned()),
     };
     set(state, number, place, status);
 }
 
 /// A change that waits for a token that will not come.
 pub(super) fn not_sent(state: &mut State, id: RequestId, why: &str, out: &mut Vec<Action>) {
-    if let Some((number, place)) = find(state, id) {
-        set(state, number, place, Status::Failed(format!("not sent: {why}")));
-        advance(state, number, out);
+    let Some((number, place)) = find(state, id) else { return };
+    let status = state.changes.runs.get(&number).and_then(|run| run.items.get(place)).map(|item| item.status.clone());
+    match status {
+        // It was sent long ago: only the look at what became of it was not.
+        Some(Status::Unknown { why, tries, .. }) => {
+            set(state, number, place, Status::Unknown { why, tries: tries.saturating_add(1), asked: None });
+            look_later(tries.saturating_add(1), out);
+        }
+        Some(Status::Changed { found, .. }) => {
+            let what = found.unwrap_or_else(|| "what is different was not read".to_owned());
+            set(state, number, place, Status::Failed(format!("changed meanwhile: {what}; nothing was overwritten")));
+        }
+        _ => set(state, number, place, Status::Failed(format!("not sent: {why}"))),
     }
+    advance(state, number, out);
 }
 
 /// The entity tag is the index of the entry that last changed the thing.
@@ -196,7 +199,9 @@ fn index_of(etag: Option<&str>) -> Option<u64> {
 }
 
 fn failed(state: &mut State, number: u64, place: usize, item: &Item, error: &ClientError, out: &mut Vec<Action>) {
-    let unanswered = matches!(error, ClientError::Offline { .. } | ClientError::Timeout { .. });
+    // A proxy's word is none of the daemon's.
+    let is_between = error.problem_type().is_none() && error.answered().is_some_and(|status| status >= 500);
+    let unanswered = is_between || matches!(error, ClientError::Offline { .. } | ClientError::Timeout { .. });
     let unrecorded = error.problem_type() == Some(ProblemType::AuditUnavailable);
     match &item.status {
         Status::Unknown { tries, .. }
@@ -212,13 +217,8 @@ fn failed(state: &mut State, number: u64, place: usize, item: &Item, error: &Cli
         Status::Unknown { .. } if error.status() == Some(404) && item.change.has_gone() => {
             set(state, number, place, Status::Done(None));
         }
-        // It was sent once more, and is done already, or what it was made for isn't there any more.
-        Status::Unknown { why, tries, .. } if item.comes_true_once() && item.refused_again.is_none() => {
-            let id = ask(state, Call::Look(item.change.object.clone()), out);
-            set(state, number, place, Status::Unknown { why: why.clone(), tries: *tries, asked: Some(id) });
-            if let Some(item) = state.changes.runs.get_mut(&number).and_then(|run| run.items.get_mut(place)) {
-                item.refused_again = Some(sentence(error));
-            }
+        Status::Unknown { .. } if !item.change.is_repeatable() => {
+            set(state, number, place, Status::Failed(format!("{UNTOLD}: {}", sentence(error))));
         }
         Status::Sent(_) if unanswered || unrecorded => {
             let what = if unrecorded {

@@ -8,9 +8,10 @@ use super::{ask, cancel, confirm, jump, marks, rows_height, say, say_gone, say_r
 use crate::action::{Action, Call, RequestId, TimerId};
 use crate::keymap::Command;
 use crate::layout::layout;
+use crate::state::changes::UNDO_MS;
 use crate::state::deeds::{Change, Deed, Object};
 use crate::state::queue::{POLL_MS, Retried, SORTS};
-use crate::state::{Level, Screen, State};
+use crate::state::{Level, Note, Screen, State};
 use crate::window::{Cursor, Fetch, Window};
 
 /// Items that are named in a message on what came of them.
@@ -196,7 +197,8 @@ pub(super) fn rejected(state: &mut State, id: &str, index: u64, why: &str) {
 /// on the message line for its time, unless that is the retry itself.
 pub(super) fn tell_outcomes(state: &mut State, out: &mut Vec<Action>) {
     let is_of_retry = state.queue.retry_said == Some(state.said);
-    if state.message.is_some() && state.tells_result && !is_of_retry {
+    let is_fresh = |note: &Note| state.now.ms.saturating_sub(note.at.ms) < UNDO_MS;
+    if state.message.as_ref().is_some_and(is_fresh) && state.tells_result && !is_of_retry {
         return;
     }
     let mut came = std::mem::take(&mut state.queue.came);

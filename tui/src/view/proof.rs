@@ -69,8 +69,13 @@ pub(super) fn panel(state: &State, width: u16) -> Vec<Line> {
             text.fact("size", &counted(pin.checkpoint.size, "entry"), Tone::Plain);
             text.fact("root", &pin.checkpoint.root.to_string(), Tone::Bold);
             let more = trust.pin().map_or(0, |now| now.checkpoint.size.saturating_sub(pin.checkpoint.size));
-            let since = format!("; {} since, C-r shows them", counted(more, "entry"));
-            let since = if more > 0 { since.as_str() } else { "" };
+            let key = state.key_or("C-r", "refresh");
+            let is_other = trust.pin().is_some_and(|now| now.checkpoint != pin.checkpoint);
+            let since = match (is_other, more) {
+                (false, _) => String::new(),
+                (true, 0) => format!("; another is pinned by now: {key}"),
+                (true, more) => format!("; {} since, {key} shows them", counted(more, "entry")),
+            };
             text.fact("seen", &format!("{}{since}", rfc3339(seen_at)), Tone::Plain);
             text.fact(
                 "",

@@ -74,8 +74,6 @@ pub(crate) struct Registry {
     pub(crate) tags: std::collections::BTreeMap<String, String>,
     /// Changed models and users: what `GET` shows of them.
     pub(crate) deleted: std::collections::BTreeSet<String>,
-    /// What is deleted by a request that was slow, before the next change is refused.
-    pub(crate) late: Option<String>,
     /// Where prod of every model points.
     pub(crate) prod: u64,
     /// The roles that were given.
@@ -114,7 +112,6 @@ impl Default for Registry {
             changes: std::collections::VecDeque::new(),
             tags: std::collections::BTreeMap::new(),
             deleted: std::collections::BTreeSet::new(),
-            late: None,
             prod: 52,
             roles: BTreeMap::new(),
             grants: Vec::new(),
@@ -306,10 +303,7 @@ impl Console {
             Some(error) if (self.registry.fails)(&call) => Err(error.clone()),
             Some(_) | None => match &call {
                 Call::Change { .. } => match self.registry.changes.pop_front() {
-                    Some(error) => {
-                        self.registry.deleted.extend(self.registry.late.take());
-                        Err(error)
-                    }
+                    Some(error) => Err(error),
                     None => Ok(self.registry.answer(call)),
                 },
                 _ => Ok(self.registry.answer(call)),
