@@ -44,6 +44,8 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 /// What is counted is divided by so many.
 const TIMES: u64 = 500;
+/// So often.
+const ROUNDS: usize = 5;
 const PASSWORD: &str = "saddle-orbit-lantern-42";
 
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
@@ -52,14 +54,18 @@ fn alone() -> MutexGuard<'static, ()> {
     ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Allocations of this process, those that grew one included, while something is done, for each of [`TIMES`].
+/// Allocations of this process, those that grew one included, while something is done, for each of [`TIMES`]. A daemon has work of
+/// its own beside it now and then, which only adds: the least of some rounds is what is looked for.
 fn allocations(mut work: impl FnMut()) -> f64 {
-    // What is allocated once and kept is not what is looked for.
+    // What is allocated once and kept is not.
     (0..10).for_each(|_| work());
-    let region = Region::new(ALLOCATOR);
-    (0..TIMES).for_each(|_| work());
-    let counted = region.change();
-    per_time(u64::try_from(counted.allocations + counted.reallocations).unwrap())
+    let counted = (0..ROUNDS).map(|_| {
+        let region = Region::new(ALLOCATOR);
+        (0..TIMES).for_each(|_| work());
+        let counted = region.change();
+        u64::try_from(counted.allocations + counted.reallocations).unwrap()
+    });
+    per_time(counted.min().unwrap())
 }
 
 fn per_time(counted: u64) -> f64 {
