@@ -240,23 +240,8 @@ impl Plain {
             return Ok(());
         }
         let known = form.user.text().to_owned();
-        let mut signing_in = None;
-        if form.at_password && !known.is_empty() {
-            let ask = format!("password of {} (empty: of another user): ", clean(&known));
-            let Some(password) = self.answer(&ask, false)? else { return Ok(()) };
-            signing_in = (!password.is_empty()).then(|| (known.clone(), password));
-        }
-        if signing_in.is_none() {
-            let ask = if known.is_empty() { "user: ".to_owned() } else { format!("user ({}): ", clean(&known)) };
-            let Some(user) = self.answer(&ask, true)? else { return Ok(()) };
-            let user = if user.trim().is_empty() { known } else { user.trim().to_owned() };
-            if user.is_empty() {
-                return Ok(());
-            }
-            let Some(password) = self.answer("password: ", false)? else { return Ok(()) };
-            signing_in = Some((user, password));
-        }
-        let Some((user, password)) = signing_in else { return Ok(()) };
+        let is_known = form.at_password && !known.is_empty();
+        let Some((user, password)) = self.name_and_password(known, is_known)? else { return Ok(()) };
         if let Some(form) = &mut self.bare.engine.state.login {
             form.user.clear();
             form.user.insert(&user);
@@ -266,6 +251,28 @@ impl Plain {
         }
         self.bare.feed(EventKind::Key(ENTER));
         Ok(())
+    }
+
+    /// Who signs in, and the proof; the name is asked for where it isn't known, or another one is wanted.
+    fn name_and_password(
+        &mut self,
+        known: String,
+        is_known: bool,
+    ) -> Result<Option<(String, Zeroizing<String>)>, CliError> {
+        if is_known {
+            let ask = format!("password of {} (empty: of another user): ", clean(&known));
+            let Some(password) = self.answer(&ask, false)? else { return Ok(None) };
+            if !password.is_empty() {
+                return Ok(Some((known, password)));
+            }
+        }
+        let ask = if known.is_empty() { "user: ".to_owned() } else { format!("user ({}): ", clean(&known)) };
+        let Some(user) = self.answer(&ask, true)? else { return Ok(None) };
+        let user = if user.trim().is_empty() { known } else { user.trim().to_owned() };
+        if user.is_empty() {
+            return Ok(None);
+        }
+        Ok(self.answer("password: ", false)?.map(|password| (user, password)))
     }
 
     fn enrol(&mut self) -> Result<(), CliError> {
